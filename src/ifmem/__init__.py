@@ -1,0 +1,106 @@
+"""A shared memory for LLM agents: load a corpus, ask it, and check every answer.
+
+Example:
+    from ifmem import Memory
+
+    async with Memory.open() as memory:
+        await memory.load("src/")
+        print((await memory.ask("Where is the retry budget enforced?")).text)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ifmem.client.blocking import BlockingMemory
+    from ifmem.client.memory import Memory
+    from ifmem.client.overview import Progress
+    from ifmem.errors import (
+        CapacityFull,
+        ConfigError,
+        Failed,
+        IfMemError,
+        IntegrityError,
+        Invalid,
+        NotFound,
+        NotPermitted,
+        OutcomeUnknown,
+        Refused,
+        Unavailable,
+    )
+    from ifmem.settings import Settings
+    from ifmem.wire.shapes import (
+        Answer,
+        FindingLine,
+        Forgotten,
+        LoadReport,
+        Page,
+        Recall,
+        Remembered,
+        Status,
+    )
+
+__all__ = [
+    "Answer",
+    "BlockingMemory",
+    "CapacityFull",
+    "ConfigError",
+    "Failed",
+    "FindingLine",
+    "Forgotten",
+    "IfMemError",
+    "IntegrityError",
+    "Invalid",
+    "LoadReport",
+    "Memory",
+    "NotFound",
+    "NotPermitted",
+    "OutcomeUnknown",
+    "Page",
+    "Progress",
+    "Recall",
+    "Refused",
+    "Remembered",
+    "Settings",
+    "Status",
+    "Unavailable",
+]
+
+_HOMES = {
+    "BlockingMemory": "ifmem.client.blocking",
+    "Memory": "ifmem.client.memory",
+    "Progress": "ifmem.client.overview",
+    "Settings": "ifmem.settings",
+    **dict.fromkeys(
+        (
+            "Answer",
+            "FindingLine",
+            "Forgotten",
+            "LoadReport",
+            "Page",
+            "Recall",
+            "Remembered",
+            "Status",
+        ),
+        "ifmem.wire.shapes",
+    ),
+}
+"""Where each public name lives; the errors are what is not listed."""
+
+
+def __getattr__(name: str) -> object:
+    # Importing the package costs next to nothing: the command line and hooks start in no time.
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("ifmem")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES.get(name, "ifmem.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

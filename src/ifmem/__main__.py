@@ -1,0 +1,6 @@
+"""``python -m ifmem`` is the command line."""
+
+from ifmem.entrypoints.cli.main import run
+
+if __name__ == "__main__":
+    raise SystemExit(run())

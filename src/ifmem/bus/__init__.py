@@ -1,0 +1,1 @@
+"""The Redis/Valkey bus: the embedded server, the connection, the server-side functions."""

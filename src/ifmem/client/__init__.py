@@ -1,0 +1,1 @@
+"""The daemon's callers: its socket, its start, and the public ``Memory``."""

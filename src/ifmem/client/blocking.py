@@ -1,0 +1,233 @@
+"""The library for code that is not async: the same verbs, each waiting for its result."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, TypeVar, Unpack
+
+from ifmem.client.naming import Where, WhereAndWhen
+from ifmem.client.overview import OnProgress
+from ifmem.client.verbs import Verbs
+from ifmem.settings import Settings
+from ifmem.wire.calls import Row
+from ifmem.wire.shapes import (
+    Answer,
+    Checkup,
+    FindingLine,
+    Forgotten,
+    LoadReport,
+    Page,
+    Recall,
+    Remembered,
+    ShardShape,
+    SourceShape,
+    SpaceShape,
+    Status,
+    WorkerShape,
+)
+
+Value = TypeVar("Value")
+
+
+class BlockingMemory:
+    """``Memory`` without async; safe to use from several threads at once.
+
+    Each verb takes, returns and raises what the one of the same name in ``Memory`` does.
+
+    Example:
+        with Memory.open_sync(space="acme") as memory:
+            memory.remember("The launch is on Friday", topic="launch")
+            for line in memory.findings():
+                print(line.finding["claim"])
+    """
+
+    def __init__(self, memory: Verbs, loop: _Loop) -> None:
+        self._memory = memory
+        self._loop = loop
+
+    @property
+    def settings(self) -> Settings:
+        """The settings it was opened with."""
+        return self._memory.settings
+
+    def load(
+        self, *paths: str | os.PathLike[str], on_progress: OnProgress | None = None
+    ) -> LoadReport:
+        """Read files and trees; ``on_progress`` is called on a thread of its own."""
+        return self._loop.run(self._memory.load(*paths, on_progress=on_progress))
+
+    def load_text(self, text: str, *, source: str, group: str | None = None) -> LoadReport:
+        """Store a text that is no file."""
+        return self._loop.run(self._memory.load_text(text, source=source, group=group))
+
+    def load_rows(
+        self,
+        rows: Iterable[Row],
+        *,
+        source: str,
+        group: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> LoadReport:
+        """Store the rows of a labelled set as the passages of one document."""
+        verb = self._memory.load_rows(rows, source=source, group=group, on_progress=on_progress)
+        return self._loop.run(verb)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        over: Sequence[str | os.PathLike[str]] = (),
+        shard: int | None = None,
+        model: str | None = None,
+        on_progress: OnProgress | None = None,
+        **where: Unpack[WhereAndWhen],
+    ) -> Answer:
+        """An answer whose every citation was found in its source, or ``found=False``."""
+        verb = self._memory.ask(
+            question, over=over, shard=shard, model=model, on_progress=on_progress, **where
+        )
+        return self._loop.run(verb)
+
+    def recall(
+        self,
+        query: str,
+        *,
+        max_tokens: int | None = None,
+        limit: int | None = None,
+        **where: Unpack[WhereAndWhen],
+    ) -> Recall:
+        """The best passages and findings that fit a token budget; no model is called."""
+        verb = self._memory.recall(query, max_tokens=max_tokens, limit=limit, **where)
+        return self._loop.run(verb)
+
+    def remember(
+        self,
+        claim: str,
+        *,
+        cite: str | Sequence[str] = (),
+        citations: Sequence[Mapping[str, Any] | str] = (),
+        confidence: float = 1.0,
+        topic: str | None = None,
+        tags: Sequence[str] = (),
+        id: str | None = None,
+        **fields: Any,
+    ) -> Remembered:
+        """Store a finding; it is durable, and found by every process, when this returns."""
+        verb = self._memory.remember(
+            claim,
+            cite=cite,
+            citations=citations,
+            confidence=confidence,
+            topic=topic,
+            tags=tags,
+            id=id,
+            **fields,
+        )
+        return self._loop.run(verb)
+
+    def findings(
+        self,
+        since: str = "0",
+        *,
+        limit: int | None = None,
+        task: str | None = None,
+        **where: Unpack[Where],
+    ) -> Iterator[FindingLine]:
+        """Every finding after a cursor, oldest first, each with the cursor to go on from."""
+        lines = self._memory.findings(since, limit=limit, task=task, **where)
+
+        async def following() -> FindingLine | None:
+            return await anext(lines, None)
+
+        while (line := self._loop.run(following())) is not None:
+            yield line
+
+    def forget(self, id: str) -> Forgotten:
+        """Remove a finding, a passage or a document."""
+        return self._loop.run(self._memory.forget(id))
+
+    def sources(
+        self, *, after: str = "", limit: int = 1_000, **where: Unpack[WhereAndWhen]
+    ) -> Page[SourceShape]:
+        """The loaded documents in order of their names, a page at a time."""
+        return self._loop.run(self._memory.sources(after=after, limit=limit, **where))
+
+    def spaces(self) -> Page[SpaceShape]:
+        """The spaces of this home."""
+        return self._loop.run(self._memory.spaces())
+
+    def shards(self) -> Page[ShardShape]:
+        """The shards, what they hold, and who holds them."""
+        return self._loop.run(self._memory.shards())
+
+    def workers(self) -> Page[WorkerShape]:
+        """The workers and their last heartbeats."""
+        return self._loop.run(self._memory.workers())
+
+    def status(self, *, show_secrets: bool = False) -> Status:
+        """Everything at a glance."""
+        return self._loop.run(self._memory.status(show_secrets=show_secrets))
+
+    def doctor(self, *, repair: bool = False) -> Checkup:
+        """What the daemon finds wrong; changes it only if told."""
+        return self._loop.run(self._memory.doctor(repair=repair))
+
+    def adopt(self) -> None:
+        """Take over the keys of this space from the store they were built from."""
+        self._loop.run(self._memory.adopt())
+
+
+@contextmanager
+def open_blocking(opening: AbstractAsyncContextManager[Verbs]) -> Iterator[BlockingMemory]:
+    """A memory that is being opened, for code that is not async."""
+    with _Loop() as loop:
+        memory = loop.run(_entered(opening))
+        try:
+            yield BlockingMemory(memory, loop)
+        finally:
+            loop.run(_left(opening))
+
+
+async def _entered(opening: AbstractAsyncContextManager[Verbs]) -> Verbs:
+    return await opening.__aenter__()
+
+
+async def _left(opening: AbstractAsyncContextManager[Verbs]) -> None:
+    await opening.__aexit__(None, None, None)
+
+
+class _Loop:
+    """An event loop on a thread of its own, for as long as the ``with`` block runs."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="ifmem", daemon=True)
+
+    def __enter__(self) -> _Loop:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def run(self, verb: Coroutine[Any, Any, Value]) -> Value:
+        future = asyncio.run_coroutine_threadsafe(verb, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            # Ctrl-C reaches this thread, not the loop's: end there what nobody waits for.
+            future.cancel()
+            raise
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()

@@ -1,0 +1,90 @@
+"""The verbs that look at a memory as a whole, and how every verb is called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from ifmem.client.connection import Connection, Result
+from ifmem.errors import Unavailable
+from ifmem.settings import Settings
+from ifmem.wire import calls
+from ifmem.wire.shapes import Checkup, Page, ShardShape, SpaceShape, Status, WorkerShape
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a load has come."""
+
+    done: int
+    total: int
+    path: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Overview:
+    """A connected memory, as far as it tells about itself."""
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        self._connection = connection
+        self.settings = settings
+        """The settings it was opened with."""
+
+    async def spaces(self) -> Page[SpaceShape]:
+        """The spaces of this home."""
+        return await self._call("spaces", None, Page[SpaceShape])
+
+    async def shards(self) -> Page[ShardShape]:
+        """The shards, what they hold, and who holds them."""
+        return await self._call("shards", None, Page[ShardShape])
+
+    async def workers(self) -> Page[WorkerShape]:
+        """The workers and their last heartbeats."""
+        return await self._call("workers", None, Page[WorkerShape])
+
+    async def status(self, *, show_secrets: bool = False) -> Status:
+        """Everything at a glance; URLs without passwords unless asked."""
+        return await self._call("status", calls.StatusCall(show_secrets=show_secrets), Status)
+
+    async def doctor(self, *, repair: bool = False) -> Checkup:
+        """What the daemon finds wrong with its store and the bus; changes it only if told."""
+        return await self._call("doctor", calls.DoctorCall(repair=repair), Checkup)
+
+    async def adopt(self) -> None:
+        """Take over the keys of this space from the store they were built from."""
+        await self._call("up", calls.UpCall(adopt=True), dict)
+
+    async def _call(
+        self,
+        method: str,
+        params: msgspec.Struct | None,
+        returns: type[Result],
+        *,
+        within: float | None = None,
+        on_progress: OnProgress | None = None,
+        **facts: object,
+    ) -> Result:
+        def on_event(event: Mapping[str, Any]) -> None:
+            if on_progress is not None and "progress" in event:
+                on_progress(msgspec.convert(event["progress"], Progress))
+
+        try:
+            async with asyncio.timeout(within):
+                return await self._connection.call(
+                    method,
+                    params,
+                    returns=returns,
+                    space=self.settings.space,
+                    on_event=on_event,
+                    **facts,
+                )
+        except TimeoutError as error:
+            raise Unavailable(
+                f"the daemon has not answered `{method}` within {within:.0f} seconds: "
+                "`ifmem down` ends it, and the next command starts another",
+                method=method,
+            ) from error

@@ -1,0 +1,284 @@
+"""The verbs of a memory: each is one call to the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Unpack
+
+from ifmem.client import naming
+from ifmem.client.connection import Connection
+from ifmem.client.naming import Where, WhereAndWhen
+from ifmem.client.overview import OnProgress, Overview
+from ifmem.clock import new_id
+from ifmem.domain.finding import require_uuid
+from ifmem.settings import Settings
+from ifmem.wire import calls
+from ifmem.wire.shapes import (
+    Answer,
+    FindingLine,
+    Forgotten,
+    LoadReport,
+    Page,
+    Recall,
+    Remembered,
+    SourceShape,
+)
+
+_PAGE = 1_000
+_ANSWER_SLACK_S = 10.0
+"""The daemon keeps an answer's deadline itself; past this it is not answering at all."""
+
+
+class Verbs(Overview):
+    """What can be done with a memory; ``client.memory`` says how one is opened."""
+
+    def __init__(self, connection: Connection, settings: Settings, directory: Path) -> None:
+        super().__init__(connection, settings)
+        self._directory = directory
+
+    async def load(
+        self, *paths: str | os.PathLike[str], on_progress: OnProgress | None = None
+    ) -> LoadReport:
+        """Read files and trees into the shards; returns once they are stored and found.
+
+        Unchanged files are not read again, and documents whose file is gone are removed.
+        Cancelling it stops it; what was stored until then stays.
+
+        Example:
+            report = await memory.load("src/", "docs/")
+            print(report.documents, report.skipped)
+
+        Raises:
+            NotFound: a path does not exist; nothing was loaded.
+            CapacityFull: the shards are full.
+        """
+        call = calls.LoadCall(
+            # Not resolved: the daemon decides what a link means.
+            paths=tuple(str(self._directory / path) for path in paths),
+            ingest=self.settings.ingest,
+            placement=self.settings.placement,
+        )
+        with self._stops_when_cancelled():
+            return await self._call("load", call, LoadReport, on_progress=on_progress)
+
+    async def load_text(self, text: str, *, source: str, group: str | None = None) -> LoadReport:
+        """Store a text that is no file: a page, a tool's output, a chat.
+
+        Args:
+            text: what it says.
+            source: a URL, ``chat:<id>`` or a path; the same source again replaces the text.
+            group: what it belongs to, for filters.
+
+        Example:
+            await memory.load_text(transcript, source="chat:2026-01-02", group="launch")
+        """
+        call = calls.LoadTextCall(
+            text=text, source=naming.source_name(source, self._directory), group=group
+        )
+        return await self._call("load_text", call, LoadReport)
+
+    async def load_rows(
+        self,
+        rows: Iterable[calls.Row],
+        *,
+        source: str,
+        group: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> LoadReport:
+        """Store the rows of a labelled set as the passages of one document, in order."""
+        call = calls.LoadRowsCall(source=source, rows=tuple(rows), group=group)
+        with self._stops_when_cancelled():
+            return await self._call("load_rows", call, LoadReport, on_progress=on_progress)
+
+    async def ask(
+        self,
+        question: str,
+        *,
+        over: Sequence[str | os.PathLike[str]] = (),
+        shard: int | None = None,
+        model: str | None = None,
+        on_progress: OnProgress | None = None,
+        **where: Unpack[WhereAndWhen],
+    ) -> Answer:
+        """An answer whose every citation was found in its source, or ``found=False``.
+
+        Args:
+            question: at most 16,000 characters.
+            over: paths to load first, and to ask alone, whatever ``source`` says.
+            shard: ask this one, whatever the routing says.
+            model: who writes the answer; by default its sentences are taken from the sources.
+            on_progress: is told how far the loading of ``over`` has come.
+            where: ``source``, ``group``, ``author``, ``since``, ``until`` and ``scope``.
+
+        Example:
+            answer = await memory.ask("Which port does the server use?", over=["config/"])
+            for citation in answer.citations:
+                print(citation.source, citation.lines, citation.quote)
+        """
+        asked = naming.question(question)
+        if over:
+            # Whoever names a path means it, also outside the project.
+            where["scope"] = where.get("scope") or "space"
+            where["source"] = [os.fspath(path) for path in over]
+        filters = naming.filters(self._directory, where, since=where.get("since"))
+        if over:
+            await self.load(*over, on_progress=on_progress)
+        deadline = self.settings.ask.deadline_seconds
+        call = calls.AskCall(
+            question=asked,
+            shard=shard,
+            deadline_seconds=deadline,
+            filters=filters,
+            **({} if model is None else {"model": model}),
+        )
+        return await self._call("ask", call, Answer, within=deadline + _ANSWER_SLACK_S)
+
+    async def recall(
+        self,
+        query: str,
+        *,
+        max_tokens: int | None = None,
+        limit: int | None = None,
+        **where: Unpack[WhereAndWhen],
+    ) -> Recall:
+        """The best passages and findings that fit a token budget; no model is called.
+
+        Args:
+            query: at most 16,000 characters.
+            max_tokens: o200k tokens of all texts together; by default what the settings say.
+            limit: at most so many passages and findings.
+            where: as in ``ask``.
+
+        Example:
+            found = await memory.recall("retry budget", max_tokens=1000)
+            print([(passage.source, passage.lines) for passage in found.passages])
+        """
+        call = calls.RecallCall(
+            query=naming.question(query),
+            max_tokens=max_tokens or self.settings.recall.max_tokens,
+            filters=naming.filters(self._directory, where, since=where.get("since")),
+            **({} if limit is None else {"limit": limit}),
+        )
+        return await self._call("recall", call, Recall)
+
+    async def remember(
+        self,
+        claim: str,
+        *,
+        cite: str | Sequence[str] = (),
+        citations: Sequence[Mapping[str, Any] | str] = (),
+        confidence: float = 1.0,
+        topic: str | None = None,
+        tags: Sequence[str] = (),
+        id: str | None = None,
+        **fields: Any,
+    ) -> Remembered:
+        """Store a finding; it is durable, and found by every process, when this returns.
+
+        Args:
+            claim: what was found, in a sentence.
+            cite: ``SOURCE:LINE`` or ``SOURCE:FIRST-LAST``; the quote is read from the source.
+            citations: the same as finished values of a finding.
+            confidence: 0 to 1.
+            topic: what it is about.
+            tags: for people and filters.
+            id: a uuid; repeating the call with it stores the finding once.
+            fields: further fields of a finding: ``value``, ``unit``, ``supersedes`` …
+
+        Example:
+            await memory.remember("The retry budget is 3", cite="src/retry.py:12", confidence=0.9)
+
+        Raises:
+            Invalid: a field breaks its rule; nothing is stored.
+            OutcomeUnknown: ``error.facts["id"]`` is the id to repeat it with.
+        """
+        finding_id = require_uuid(id) if id is not None else new_id()
+        cites = (cite,) if isinstance(cite, str) else tuple(cite)
+        finding: dict[str, Any] = {
+            **fields,
+            "finding_id": finding_id,
+            "claim": claim,
+            "confidence": confidence,
+            "citations": [
+                *(naming.citation(text, self._directory) for text in cites),
+                *(dict(one) if isinstance(one, Mapping) else one for one in citations),
+            ],
+            "tags": list(tags),
+        }
+        if topic is not None:
+            finding["topic"] = topic
+        return await self._call(
+            "remember", calls.RememberCall(finding=finding), Remembered, id=finding_id
+        )
+
+    async def findings(
+        self,
+        since: str = "0",
+        *,
+        limit: int | None = None,
+        task: str | None = None,
+        **where: Unpack[Where],
+    ) -> AsyncIterator[FindingLine]:
+        """Every finding after a cursor, oldest first, each with the cursor to go on from.
+
+        Args:
+            since: a cursor, or a date or time; ``"0"`` is the beginning.
+            limit: at most so many.
+            task: only those of this task.
+            where: as in ``ask``.
+
+        Example:
+            async for line in memory.findings(since=cursor):
+                print(line.finding["claim"])
+                cursor = line.cursor
+        """
+        day = since if naming.is_moment(since) else None
+        filters = naming.filters(self._directory, where, since=day)
+        cursor: str | None = "0" if day else since
+        left = limit
+        while cursor is not None and left != 0:
+            call = calls.FindingsCall(
+                since=cursor, limit=min(left or _PAGE, _PAGE), task=task, filters=filters
+            )
+            page = await self._call("findings", call, Page[FindingLine])
+            for line in page:
+                yield line
+            left = None if left is None else left - len(page.items)
+            cursor = page.next
+
+    async def forget(self, id: str) -> Forgotten:
+        """Remove a finding, a passage or a document, so that nothing returns it any more.
+
+        Example:
+            await memory.forget(found.passages[0].id)
+
+        Raises:
+            NotFound: nothing has that id.
+        """
+        return await self._call("forget", calls.ForgetCall(id), Forgotten, id=id)
+
+    async def sources(
+        self, *, after: str = "", limit: int = _PAGE, **where: Unpack[WhereAndWhen]
+    ) -> Page[SourceShape]:
+        """The loaded documents in order of their names, a page at a time.
+
+        Example:
+            page = await memory.sources()
+            more = await memory.sources(after=page.next) if page.next else None
+        """
+        filters = naming.filters(self._directory, where, since=where.get("since"))
+        call = calls.SourcesCall(after=after, limit=limit, filters=filters)
+        return await self._call("sources", call, Page[SourceShape])
+
+    @contextmanager
+    def _stops_when_cancelled(self) -> Iterator[None]:
+        # The daemon goes on with an abandoned call until the connection ends.
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._connection.abandon()
+            raise

@@ -1,0 +1,1 @@
+"""What happens next: rules from values to values, without I/O, clock or chance."""

@@ -1,0 +1,267 @@
+"""How results look to a person."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ifmem.entrypoints.cli.paper import Accent, Bold, Dim, Paper, count, one_line, size
+from ifmem.wire.shapes import (
+    Answer,
+    Checkup,
+    FindingLine,
+    LibrarianShape,
+    LoadReport,
+    Page,
+    Recall,
+    ShardShape,
+    SourceShape,
+    SpaceShape,
+    Status,
+    WorkerShape,
+)
+
+_SKIPPED_SHOWN = 3
+"""Paths shown of those that were skipped for one reason."""
+
+
+def load(paper: Paper, report: LoadReport) -> None:
+    """Counts, the shard table, and what was skipped, by reason."""
+    paper.line(Bold(loaded(report)))
+    changes = [
+        text
+        for number, text in (
+            (report.read, f"{report.read:,} read"),
+            (report.unchanged, f"{report.unchanged:,} unchanged"),
+            (report.removed, f"{report.removed:,} removed"),
+            (report.masked, f"{count(report.masked, 'credential')} masked"),
+            (len(report.skipped), f"{len(report.skipped):,} skipped"),
+        )
+        if number
+    ]
+    if changes:
+        paper.line(Dim(", ".join(changes)))
+    if report.shards:
+        paper.line()
+        paper.table(
+            ("shard", "speciality", "tokens", "capacity", "full"),
+            [
+                (s.shard, s.speciality, s.tokens, s.capacity, _share(s.tokens, s.capacity))
+                for s in report.shards
+            ],
+        )
+    _skipped(paper, report)
+
+
+def loaded(report: LoadReport) -> str:
+    """A load in one line."""
+    return (
+        f"{count(report.documents, 'document')}, {count(report.passages, 'passage')}, "
+        f"{count(report.tokens, 'token')}, {size(report.bytes)} in {report.seconds:.2f} s"
+    )
+
+
+def _skipped(paper: Paper, report: LoadReport) -> None:
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for one in report.skipped:
+        reasons[one.reason].append(one.path)
+    if reasons:
+        paper.line()
+        paper.line("skipped:")
+    for reason, paths in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        shown = ", ".join(paper.place(path) for path in paths[:_SKIPPED_SHOWN])
+        more = len(paths) - _SKIPPED_SHOWN
+        paper.line(
+            f"  {len(paths):,} × {reason}  ", Dim(shown + (f" … {more:,} more" if more > 0 else ""))
+        )
+
+
+def answer(paper: Paper, value: Answer) -> None:
+    """The answer, its citations, and how it came about in one dim line."""
+    if value.answer is None:
+        paper.line("Nothing that is loaded supports an answer.")
+    else:
+        paper.line(Bold(value.answer))
+    if value.citations:
+        paper.line()
+    for number, one in enumerate(value.citations, start=1):
+        notes = [
+            text
+            for holds, text in ((not one.verified, "not verified"), (one.stale, "changed since"))
+            if holds
+        ]
+        paper.line(
+            f"[{number}] ",
+            Accent(paper.place(one.source, one.lines)),
+            f'  "{one_line(one.quote)}"',
+            Dim(f"  ({', '.join(notes)})" if notes else ""),
+        )
+    paper.line()
+    usage = value.usage
+    tokens = usage.uncached + usage.cache_write + usage.cache_read + usage.output
+    parts = [
+        value.routing.rstrip("."),
+        "asked " + (_numbers(value.shards_asked) or "no shard"),
+        f"missing {_numbers(value.shards_missing)}" if value.shards_missing else "",
+        f"{value.model}: {count(tokens, 'token')}, ${value.cost_usd}",
+        f"{value.elapsed_ms:.1f} ms",
+    ]
+    paper.line(Dim(" · ".join(part for part in parts if part)))
+
+
+def recall(paper: Paper, value: Recall) -> None:
+    """Each passage and finding under a line that says where it is from."""
+    for passage in value.passages:
+        why = passage.why
+        about = [f"score {passage.score:.2f}", f"shard {passage.shard}", passage.header]
+        about += [passage.speaker or "", passage.said_at or "", passage.id]
+        paper.line(
+            Accent(paper.place(passage.source, passage.lines)),
+            Dim("  " + " · ".join(part for part in about if part)),
+        )
+        for line in passage.text.splitlines():
+            paper.line("    " + line)
+        paper.line(
+            Dim(
+                f"    lexical {why.lexical:.2f}, vector {why.vector:.2f}, "
+                f"neighbour {why.neighbour:.2f}"
+            )
+        )
+        paper.line()
+    for finding in value.findings:
+        paper.line(
+            Bold(finding.claim),
+            Dim(f"  {finding.confidence:.2f} · {finding.worker_id} · {finding.trust}"),
+        )
+        _cited(paper, finding.citations)
+        paper.line(Dim(f"    {finding.timestamp} · {finding.finding_id}"))
+        paper.line()
+    if not value.passages and not value.findings:
+        paper.line("Nothing that is loaded matches.")
+    paper.line(Dim(f"{count(value.tokens, 'token')} · {value.elapsed_ms:.1f} ms"))
+
+
+def finding(paper: Paper, line: FindingLine) -> None:
+    """One finding of the log."""
+    held = line.finding
+    topic = held.get("topic")
+    paper.line(
+        Dim(f"{held.get('timestamp', '')}  "),
+        Bold(str(held.get("claim", ""))),
+        Dim(f"  [{topic}]" if topic else ""),
+        Dim(f"  {held.get('confidence', 1.0):.2f} · {held.get('worker_id', '')}"),
+    )
+    _cited(paper, held.get("citations", []))
+    paper.line(Dim(f"    {held.get('finding_id', '')}  cursor {line.cursor}"))
+
+
+def _cited(paper: Paper, citations: Sequence[Mapping[str, Any] | str]) -> None:
+    for one in citations:
+        if isinstance(one, str):
+            paper.line("    ", Accent(one))
+            continue
+        quote = one_line(str(one.get("quote") or ""))
+        paper.line(
+            "    ",
+            Accent(paper.place(str(one.get("source", "")), one.get("lines"))),
+            f'  "{quote}"' if quote else "",
+            Dim(f"  ({one.get('status')})" if one.get("status") != "verified" else ""),
+        )
+
+
+def sources(paper: Paper, page: Page[SourceShape]) -> None:
+    """The documents as a table."""
+    if not page.items:
+        paper.line("Nothing is loaded here.")
+        return
+    paper.table(
+        ("source", "kind", "tokens", "passages", "shards", "group"),
+        [
+            (
+                paper.place(one.source),
+                one.kind,
+                one.tokens,
+                one.passages,
+                _numbers(one.shards).removeprefix("shard ").removeprefix("shards "),
+                one.group,
+            )
+            for one in page
+        ],
+    )
+
+
+def spaces(paper: Paper, page: Page[SpaceShape]) -> None:
+    """The spaces as a table."""
+    paper.table(("space", "store", "open"), [(s.space, size(s.store_bytes), s.open) for s in page])
+
+
+def shards(paper: Paper, items: Sequence[ShardShape]) -> None:
+    """The shards as a table."""
+    paper.table(
+        ("shard", "speciality", "tokens", "capacity", "full", "documents", "active", "worker"),
+        [
+            (
+                s.shard,
+                s.speciality,
+                s.tokens,
+                s.capacity,
+                _share(s.tokens, s.capacity),
+                s.documents,
+                s.active,
+                s.worker,
+            )
+            for s in items
+        ],
+    )
+
+
+def workers(paper: Paper, items: Sequence[WorkerShape]) -> None:
+    """The workers as a table."""
+    paper.table(
+        ("worker", "alive", "heartbeat"), [(w.worker_id, w.alive, w.heartbeat) for w in items]
+    )
+
+
+def librarians(paper: Paper, items: Sequence[LibrarianShape]) -> None:
+    """The librarians as a table."""
+    paper.table(
+        ("librarian", "status", "calls left today", "tokens"),
+        [(one.librarian, one.status, one.quota, one.capacity) for one in items],
+    )
+
+
+def status(paper: Paper, value: Status) -> None:
+    """Everything at a glance."""
+    tasks = value.tasks
+    alive = sum(worker.alive for worker in value.workers)
+    bus = "embedded" if value.redis.embedded else value.redis.url
+    paper.line(Bold(f"ifmem {value.version}: {value.health}"))
+    for name, text in (
+        ("context", f"{count(value.context_active, 'token')} in active shards"),
+        ("findings", f"{value.findings:,}"),
+        ("tasks", f"{tasks.pending} pending, {tasks.leased} leased, {tasks.done} done"),
+        ("workers", f"{alive} alive"),
+        ("bus", f"{bus}, server {value.redis.version}"),
+        ("store", f"{paper.place(value.store.path)}, {size(value.store.bytes)}"),
+        ("daemon", f"process {value.daemon_pid}"),
+    ):
+        paper.line(Dim(f"{name:<10}"), text)
+    paper.line()
+    shards(paper, value.shards)
+
+
+def checkup(paper: Paper, value: Checkup) -> None:
+    """One line per check."""
+    for check in value.checks:
+        paper.line(Bold("ok  " if check.ok else "BAD "), f"{check.name}  ", Dim(check.message))
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else "–"
+
+
+def _numbers(shards: Sequence[int]) -> str:
+    if not shards:
+        return ""
+    return ("shard " if len(shards) == 1 else "shards ") + ", ".join(map(str, shards))

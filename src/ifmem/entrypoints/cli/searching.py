@@ -1,0 +1,210 @@
+"""Commands that search and list: ask, recall, findings, sources."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ifmem.entrypoints.cli import stdin
+from ifmem.entrypoints.cli.paper import Dim, Paper
+from ifmem.entrypoints.cli.progress import shown
+from ifmem.entrypoints.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from ifmem.wire.shapes import FindingLine
+
+
+class ScopeChoice(StrEnum):
+    """What a search is about."""
+
+    PROJECT = "project"
+    SPACE = "space"
+
+
+Words = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="QUESTION", callback=stdin.words, help="What to look for; - reads stdin."
+    ),
+]
+Source = Annotated[
+    list[str] | None,
+    typer.Option("--source", help="Only this path, URL or pattern with *; may be repeated."),
+]
+Group = Annotated[str | None, typer.Option("--group", help="Only documents of this group.")]
+Author = Annotated[str | None, typer.Option("--author", help="Only findings of this author.")]
+Since = Annotated[
+    str | None, typer.Option("--since", help="Nothing before this date or time (UTC).")
+]
+Until = Annotated[
+    str | None, typer.Option("--until", help="Nothing after this date or time (UTC).")
+]
+Scope = Annotated[
+    ScopeChoice | None,
+    typer.Option("--scope", help="This project (default below a .ifmem.toml) or all of the space."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    command(app, "ask")(ask)
+    command(app, "recall")(recall)
+    command(app, "findings")(findings)
+    command(app, "sources")(sources)
+
+
+async def ask(
+    session: Session,
+    words: Words,
+    over: Annotated[
+        list[str] | None, typer.Option("--over", help="Load these paths first, and ask them alone.")
+    ] = None,
+    shard: Annotated[int | None, typer.Option("--shard", help="Ask this shard.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Who writes the answer.")] = None,
+    source: Source = None,
+    group: Group = None,
+    author: Author = None,
+    since: Since = None,
+    until: Until = None,
+    scope: Scope = None,
+) -> None:
+    """Answer a question from what is loaded, with citations."""
+    from ifmem.client.naming import question
+    from ifmem.entrypoints.cli import render
+
+    # `ask "Q" --over a b`: the shell's further words are paths, not part of the question.
+    paths = [*over, *words[1:]] if over else []
+    asked = question(words[0] if over else " ".join(words))
+    with shown(session, "asking") as advance:
+        async with session.memory() as memory:
+            answer = await memory.ask(
+                asked,
+                over=paths,
+                shard=shard,
+                model=model,
+                on_progress=advance,
+                source=source or (),
+                group=group,
+                author=author,
+                since=since,
+                until=until,
+                scope=scope.value if scope else None,
+            )
+    session.give(answer, lambda paper: render.answer(paper, answer))
+
+
+async def recall(
+    session: Session,
+    words: Words,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="o200k tokens of all texts together.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many passages and findings.")
+    ] = None,
+    source: Source = None,
+    group: Group = None,
+    author: Author = None,
+    since: Since = None,
+    until: Until = None,
+    scope: Scope = None,
+) -> None:
+    """The best passages and findings under a token budget; no model is called."""
+    from ifmem.client.naming import question
+    from ifmem.entrypoints.cli import render
+
+    asked = question(" ".join(words))
+    with shown(session, "recalling"):
+        async with session.memory() as memory:
+            found = await memory.recall(
+                asked,
+                max_tokens=max_tokens,
+                limit=limit,
+                source=source or (),
+                group=group,
+                author=author,
+                since=since,
+                until=until,
+                scope=scope.value if scope else None,
+            )
+    session.give(found, lambda paper: render.recall(paper, found))
+
+
+async def findings(
+    session: Session,
+    since: Annotated[
+        str, typer.Option("--since", help="A cursor, or a date or time; 0 is the beginning.")
+    ] = "0",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Only those of this task.")] = None,
+    source: Source = None,
+    group: Group = None,
+    author: Author = None,
+    until: Until = None,
+    scope: Scope = None,
+) -> None:
+    """The durable log of findings, oldest first; with --json one object per line."""
+    from ifmem.entrypoints.cli import render
+
+    last = None
+    async with session.memory() as memory:
+        async for line in memory.findings(
+            since,
+            limit=limit,
+            task=task,
+            source=source or (),
+            group=group,
+            author=author,
+            until=until,
+            scope=scope.value if scope else None,
+        ):
+            last = line
+            if session.options.as_json:
+                _write_json(line)
+            else:
+                render.finding(Paper(sys.stdout, session.directory), line)
+    if last is not None and not session.options.as_json and not session.options.quiet:
+        Paper(sys.stdout, session.directory).line(
+            Dim(f"what comes later: ifmem findings --since {last.cursor}")
+        )
+
+
+async def sources(
+    session: Session,
+    after: Annotated[
+        str, typer.Option("--after", help="Begin after this source: `next` of the page before.")
+    ] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 1_000,
+    source: Source = None,
+    group: Group = None,
+    scope: Scope = None,
+) -> None:
+    """What is loaded, and where it lies."""
+    from ifmem.entrypoints.cli import render
+
+    async with session.memory() as memory:
+        page = await memory.sources(
+            after=after,
+            limit=limit,
+            source=source or (),
+            group=group,
+            scope=scope.value if scope else None,
+        )
+
+    session.give(page, lambda paper: render.sources(paper, page))
+    if page.next and not session.options.as_json:
+        session.note(f"there are more: ifmem sources --after {page.next!r}")
+
+
+def _write_json(line: FindingLine) -> None:
+    import msgspec
+
+    stored: dict[str, Any] = {
+        "finding_id": line.finding.get("finding_id"),
+        "cursor": line.cursor,
+        **line.finding,
+    }
+    sys.stdout.write(msgspec.json.encode(stored).decode() + "\n")

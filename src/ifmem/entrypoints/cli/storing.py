@@ -1,0 +1,86 @@
+"""Commands that write: load, remember, forget."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ifmem.entrypoints.cli import stdin
+from ifmem.entrypoints.cli.paper import Dim
+from ifmem.entrypoints.cli.progress import shown
+from ifmem.entrypoints.cli.session import Session, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    command(app, "load")(load)
+    command(app, "remember")(remember)
+    command(app, "forget")(forget)
+
+
+async def load(
+    session: Session,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Files and directories.")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay, and load again whenever something changes.")
+    ] = False,
+) -> int | None:
+    """Read files and trees, split, count, and place them into shards."""
+    from ifmem.entrypoints.cli import render
+
+    if watch:
+        from ifmem.entrypoints.cli.watching import watch as watch_paths
+
+        return await watch_paths(session, paths)
+    with shown(session, "loading") as advance:
+        async with session.memory() as memory:
+            report = await memory.load(*paths, on_progress=advance)
+    session.give(report, lambda paper: render.load(paper, report))
+    return None
+
+
+async def remember(
+    session: Session,
+    claim: Annotated[
+        str,
+        typer.Argument(callback=stdin.text, help="What was found, in a sentence; - reads stdin."),
+    ],
+    cite: Annotated[
+        list[str] | None,
+        typer.Option("--cite", help="SOURCE:LINE[-LINE], finding:ID or a URL; may be repeated."),
+    ] = None,
+    confidence: Annotated[float, typer.Option("--confidence", help="0 to 1.")] = 1.0,
+    topic: Annotated[str | None, typer.Option("--topic", help="What it is about.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="May be repeated.")] = None,
+    finding_id: Annotated[
+        str | None, typer.Option("--id", help="A uuid; repeating with it stores it once.")
+    ] = None,
+) -> None:
+    """Store a finding, durably, for every process of this memory."""
+    async with session.memory() as memory:
+        stored = await memory.remember(
+            claim.strip(),
+            cite=cite or (),
+            confidence=confidence,
+            topic=topic,
+            tags=tag or (),
+            id=finding_id,
+        )
+    known = " (it was known)" if stored.outcome == "known" else ""
+    session.give(
+        stored,
+        lambda paper: paper.line(stored.finding_id, Dim(f"  cursor {stored.cursor}{known}")),
+    )
+
+
+async def forget(
+    session: Session,
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="Of a finding or passage, or a document's source.")
+    ],
+) -> None:
+    """Remove whatever recall or ask can return."""
+    async with session.memory() as memory:
+        gone = await memory.forget(id)
+    session.give(gone, lambda paper: paper.line(f"forgotten: {gone.kind} {gone.id}"))

@@ -1,0 +1,1 @@
+"""The searchable index of a space, rebuilt from the store."""

@@ -1,0 +1,55 @@
+"""The index on disk: a copy that spares a start the rebuilding; a lost one is made anew."""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from ifmem.index.encoder import encoder_digest
+from ifmem.index.space_index import SpaceIndex
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Grows with every change of what is indexed or how."""
+
+
+def write_snapshot(index: SpaceIndex, path: Path) -> None:
+    """Write the index beside the store, replacing the copy before in one step.
+
+    A disk that has no room for it costs the next start time, nothing else.
+    """
+    draft = path.with_suffix(".tmp")
+    try:
+        with draft.open("wb") as file:
+            np.savez(file, allow_pickle=False, **index.arrays(), version=_version())
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        index.added = 0
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        log.warning("the index was not written to %s: %s", path, error)
+
+
+def read_snapshot(path: Path) -> SpaceIndex | None:
+    """The index that was written, or None when there is none that this version can use."""
+    try:
+        # Each array carries a checksum, which reading verifies.
+        with np.load(path, allow_pickle=False) as kept:
+            if not np.array_equal(kept["version"], _version()):
+                return None
+            return SpaceIndex.from_arrays({name: kept[name] for name in kept.files})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        log.warning("the index in %s cannot be used and is built anew: %s", path, error)
+        return None
+
+
+def _version() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    return np.frombuffer(f"{FORMAT} {encoder_digest()}".encode(), np.uint8)

@@ -1,0 +1,1 @@
+"""Who runs: what the daemon does, one module per subject."""

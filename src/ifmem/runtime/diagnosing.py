@@ -1,0 +1,80 @@
+"""Doctor: what is wrong with a space, found by a real round trip and a scan of its own keys."""
+
+from __future__ import annotations
+
+import sys
+
+from ifmem import clock
+from ifmem.bus.connection import Server
+from ifmem.bus.inspection import ForeignKey, foreign_keys, record, remove_keys
+from ifmem.runtime.forgetting import forget
+from ifmem.runtime.opening import publish_space
+from ifmem.runtime.recalling import recall
+from ifmem.runtime.remembering import remember
+from ifmem.runtime.space import Space
+from ifmem.wire import keys
+from ifmem.wire.calls import DoctorCall, ForgetCall, RecallCall, RememberCall
+from ifmem.wire.shapes import Check, Checkup
+
+
+async def diagnose(space: Space, server: Server, call: DoctorCall) -> Checkup:
+    """Check the daemon's side; with ``repair``, remove foreign keys and publish anew."""
+    checks = [
+        Check("python", True, sys.version.split()[0]),
+        Check("bus", True, f"{server.version}, {'embedded' if server.embedded else 'external'}"),
+        await _check_store(space),
+        await _check_round_trip(space),
+    ]
+    foreign = await foreign_keys(server.client, space.bus.keys)
+    repaired: list[str] = []
+    if call.repair:
+        repaired = [key.name for key in foreign]
+        await remove_keys(server.client, repaired)
+        await publish_space(space)
+    checks += [await _check_sum(space), _check_types(foreign, repaired=call.repair)]
+    await record(
+        server.client,
+        space.bus.keys,
+        at=clock.now(),
+        scan=clock.new_id(),
+        foreign=foreign,
+        actions=repaired,
+    )
+    return Checkup(checks)
+
+
+async def _check_store(space: Space) -> Check:
+    result = await space.read(lambda c: c.execute("PRAGMA quick_check(1)").fetchone()[0])
+    return Check("store", result == "ok", f"{space.database.path}: {result}")
+
+
+async def _check_round_trip(space: Space) -> Check:
+    """Store a finding, find it again, remove it."""
+    word = f"doctor{clock.new_id().replace('-', '')}"
+    stored = await remember(space, RememberCall({"claim": f"round trip {word}"}))
+    found = await recall(space, RecallCall(word, max_tokens=1_000))
+    await forget(space, ForgetCall(stored.finding_id))
+    ok = any(one.finding_id == stored.finding_id for one in found.findings)
+    return Check("round trip", ok, f"remember, recall, forget in {found.elapsed_ms} ms of recall")
+
+
+async def _check_sum(space: Space) -> Check:
+    name = space.bus.keys.of(keys.CONTEXT_ACTIVE)
+    active, states = await space.bus.shards()
+    summed = sum(state.tokens for state in states if state.active)
+    if active == summed:
+        return Check(name, True, f"{active} tokens, the sum over active shards")
+    return Check(
+        name,
+        False,
+        f"{active}, but the active shards hold {summed}: run `ifmem doctor --repair`",
+    )
+
+
+def _check_types(foreign: list[ForeignKey], *, repaired: bool) -> Check:
+    if not foreign:
+        return Check("key types", True, "every key of ours has its type")
+    listed = ", ".join(f"{key.name} ({key.found}, not {key.wanted})" for key in foreign[:5])
+    if repaired:
+        return Check("key types", True, f"removed and written anew: {listed}")
+    return Check("key types", False, f"{listed}: run `ifmem doctor --repair` to replace them")

@@ -1,0 +1,63 @@
+"""Forgetting: whatever recall or ask can return can be removed by the id they returned."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from functools import partial
+
+from ifmem import clock
+from ifmem.errors import NotFound
+from ifmem.runtime.saving import Changes, blank, remove
+from ifmem.runtime.space import Space
+from ifmem.store import contents, findings
+from ifmem.wire.calls import ForgetCall
+from ifmem.wire.shapes import Forgotten
+
+_PASSAGE_ID = re.compile(r"([0-9a-f]{16}):(\d+)")
+
+
+async def forget(space: Space, call: ForgetCall) -> Forgotten:
+    """Remove a finding, a passage, or a document with all its passages.
+
+    A passage is blanked: its lines stay, empty, so that the lines after it keep their numbers; an
+    unchanged file that is loaded again does not bring it back.
+
+    Raises:
+        NotFound: nothing stored has that id.
+    """
+    wanted = call.id.removeprefix("finding:")
+    if await space.finish(_forget_finding(space, wanted)):
+        return Forgotten(wanted, "finding")
+    passage = _PASSAGE_ID.fullmatch(call.id)
+    if passage is not None:
+        place = await space.read(
+            partial(contents.find_passage, sha256_start=passage[1], ordinal=int(passage[2]))
+        )
+        if place is not None:
+            await space.change(partial(blank, content_id=place[0], ordinal=place[1]))
+            return Forgotten(call.id, "passage")
+    changes = await space.change(partial(_remove_document, source=call.id))
+    if changes.sources:
+        return Forgotten(call.id, "document")
+    raise NotFound(
+        f"nothing has the id {call.id[:200]!r}: give a finding id, a passage id as `recall` "
+        "printed it, or a source as `ifmem sources` lists it",
+        id=call.id[:200],
+    )
+
+
+def _remove_document(connection: sqlite3.Connection, source: str) -> Changes:
+    return remove(connection, [source])
+
+
+async def _forget_finding(space: Space, finding_id: str) -> bool:
+    sequence = await space.write(
+        lambda connection: findings.delete(connection, finding_id, clock.stamp(clock.now()))
+    )
+    if sequence is None:
+        return False
+    space.findings_stored -= 1
+    space.index.remove([-sequence])
+    await space.tell_bus(space.bus.drop_finding(finding_id, stored=space.findings_stored))
+    return True

@@ -1,0 +1,102 @@
+"""What is where, alive and stored: lists and the status board, read from keys, never scanned."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+
+from ifmem.bus.connection import Server
+from ifmem.bus.state import ShardState
+from ifmem.runtime.space import Space
+from ifmem.store import reports
+from ifmem.wire.calls import SourcesCall, StatusCall
+from ifmem.wire.shapes import (
+    LibrarianShape,
+    Page,
+    RedisShape,
+    ShardShape,
+    SourceShape,
+    Status,
+    StoreShape,
+    TaskCounts,
+    WorkerShape,
+)
+
+
+async def list_sources(space: Space, call: SourcesCall) -> Page[SourceShape]:
+    """The documents of the space, in order of their source."""
+    limit = max(1, min(call.limit, 10_000))
+    root = call.filters.root
+    rows = await space.read(
+        partial(
+            reports.sources_page,
+            after=call.after,
+            limit=limit,
+            roots=call.filters.source or ((root,) if root is not None else ()),
+            group=call.filters.group,
+        )
+    )
+    items = [
+        SourceShape(
+            source=row.source,
+            sha256=row.sha256,
+            kind=row.kind,
+            tokens=row.tokens,
+            passages=row.passages,
+            shards=list(row.shards),
+            bytes=row.bytes,
+            loaded_at=row.loaded_at,
+            group=row.conversation,
+        )
+        for row in rows
+    ]
+    return Page(items, next=rows[-1].source if len(rows) == limit else None)
+
+
+async def list_shards(space: Space) -> Page[ShardShape]:
+    """The shards as the bus has them."""
+    _, states = await space.bus.shards()
+    return Page(_shards(states))
+
+
+async def list_workers(space: Space) -> Page[WorkerShape]:
+    """The workers seen lately; one whose heartbeat has expired is dead."""
+    return Page([WorkerShape(w.worker_id, w.alive, w.heartbeat) for w in await space.bus.workers()])
+
+
+async def status(space: Space, server: Server, call: StatusCall, version: str) -> Status:
+    """The status board, from the bus's keys."""
+    active, states = await space.bus.shards()
+    workers = await list_workers(space)
+    return Status(
+        context_active=active,
+        shards=_shards(states),
+        workers=workers.items,
+        librarians=[LibrarianShape(*row) for row in await space.bus.librarians()],
+        findings=await space.bus.findings_stored(),
+        tasks=TaskCounts(),
+        redis=RedisShape(
+            server.shown_url(show_secrets=call.show_secrets), server.embedded, server.version
+        ),
+        store=StoreShape(str(space.database.path), space.database.bytes_on_disk()),
+        version=version,
+        health="healthy" if space.degraded is None else f"degraded: {space.degraded}",
+        daemon_pid=os.getpid(),
+    )
+
+
+def _shards(states: Sequence[ShardState]) -> list[ShardShape]:
+    return [
+        ShardShape(
+            shard=state.number,
+            speciality=state.speciality,
+            capacity=state.capacity,
+            tokens=state.tokens,
+            active=state.active,
+            documents=state.documents,
+            generation=state.generation,
+            worker=state.worker,
+        )
+        for state in states
+    ]

@@ -1,0 +1,218 @@
+"""Loading: from paths to searchable passages, resumable at any point.
+
+Files are compared with the store by size, time and inode, and read in sorted order; each batch is
+one transaction. What a kill leaves behind is the state after some batch, and the next load goes on
+from there to the same end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from ifmem import clock
+from ifmem.domain.document import Draft, Skipped
+from ifmem.errors import Invalid
+from ifmem.ingest.files import read_file, read_text
+from ifmem.ingest.git_log import read_git_log
+from ifmem.ingest.rows import read_rows
+from ifmem.ingest.walk import Found, walk
+from ifmem.runtime.indexing import keep_index
+from ifmem.runtime.saving import Placement, Prepared, prepare, remove, save
+from ifmem.runtime.space import Space
+from ifmem.store import contents, reports
+from ifmem.store.contents import Known, Origin
+from ifmem.wire.calls import LoadCall, LoadRowsCall, LoadTextCall
+from ifmem.wire.shapes import LoadReport, ShardTokens, SkippedPath
+
+BATCH_BYTES = 4 * 1024 * 1024
+BATCH_FILES = 512
+_SETTLED = timedelta(seconds=2)
+"""A file changed this shortly before it was read may change again within the same time stamp."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with files done, files in all, and the path just read."""
+
+
+@dataclass
+class _Tally:
+    skipped: list[Skipped] = field(default_factory=list)
+    masked: int = 0
+    read: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    stale: list[str] = field(default_factory=list)
+    """Stored documents whose file can no longer be read."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a load will do, decided before it changes anything."""
+
+    wanted: list[Found]
+    known: frozenset[str]
+    gone: list[str]
+    roots: list[str]
+
+
+async def load(space: Space, call: LoadCall, progress: Progress) -> LoadReport:
+    """Bring the store in line with the files below these paths.
+
+    Raises:
+        Invalid: no path was given.
+        NotFound: a path does not exist; nothing was changed.
+    """
+    if not call.paths:
+        raise Invalid("load needs at least one path")
+    started = clock.stopwatch_ns()
+    tally = _Tally()
+    async with space.loading:
+        plan = await space.read(partial(_plan, call, tally))
+        if plan.gone:
+            await space.change(partial(remove, sources=plan.gone))
+        tally.removed = len(plan.gone)
+        placement = _placement(space, call)
+        prepared = _prepared(space, call, plan, tally, progress)
+        while batch := await asyncio.to_thread(_next_batch, prepared):
+            changes = await space.change(partial(save, batch=batch, placement=placement))
+            tally.skipped += changes.skipped
+        if tally.stale:
+            await space.change(partial(remove, sources=tally.stale))
+        await keep_index(space)
+        return await _report(space, plan.roots, tally, started)
+
+
+async def load_text(space: Space, call: LoadTextCall) -> LoadReport:
+    """Store a text that the caller holds, under the source it names."""
+    draft = read_text(call.text, source=call.source, name=call.source, group=call.group)
+    return await _load_draft(space, draft)
+
+
+async def load_rows(space: Space, call: LoadRowsCall) -> LoadReport:
+    """Store the rows of a labelled set, each a passage of one document."""
+    return await _load_draft(space, read_rows(call.rows, source=call.source, group=call.group))
+
+
+async def _load_draft(space: Space, draft: Draft) -> LoadReport:
+    started = clock.stopwatch_ns()
+    tally = _Tally(read=1, masked=draft.masked)
+    prepared = prepare(draft, _origin_of_text(draft), capacity=space.settings.shards.capacity)
+    placement = _placement(space, LoadCall())
+    async with space.loading:
+        changes = await space.change(partial(save, batch=[prepared], placement=placement))
+    tally.skipped += changes.skipped
+    return await _report(space, [draft.source], tally, started)
+
+
+def _plan(call: LoadCall, tally: _Tally, connection: sqlite3.Connection) -> _Plan:
+    paths = [Path(path) for path in call.paths]
+    found = list(walk(paths, allow=call.ingest.allow, on_skip=tally.skipped.append))
+    roots = sorted({str(path.resolve()) for path in paths})
+    known: dict[str, Known] = {}
+    for root in roots:
+        known |= contents.known_below(connection, root)
+    wanted = [one for one in found if not _is_unchanged(one, known.get(one.path))]
+    tally.unchanged = len(found) - len(wanted)
+    gone = sorted(known.keys() - {one.path for one in found})
+    return _Plan(wanted, frozenset(known), gone, roots)
+
+
+def _is_unchanged(found: Found, known: Known | None) -> bool:
+    return known is not None and (known.size, known.mtime_ns, known.inode) == (
+        found.size,
+        found.mtime_ns,
+        found.inode,
+    )
+
+
+def _prepared(
+    space: Space, call: LoadCall, plan: _Plan, tally: _Tally, progress: Progress
+) -> Iterator[Prepared]:
+    """Read and count the wanted files one by one; a skipped one that was stored is removed."""
+    capacity = space.settings.shards.capacity
+    for root in plan.roots:
+        log = read_git_log(Path(root), commits=call.ingest.git_commits)
+        if isinstance(log, Skipped):
+            tally.skipped.append(log)
+        elif log is not None:
+            yield prepare(log, _origin_of_text(log, root=root), capacity=capacity)
+    for done, found in enumerate(plan.wanted, 1):
+        draft = read_file(found, max_bytes=call.ingest.max_file_bytes)
+        progress(done, len(plan.wanted), found.path)
+        if isinstance(draft, Skipped):
+            tally.skipped.append(draft)
+            if found.path in plan.known:
+                tally.stale.append(found.path)
+            continue
+        tally.read += 1
+        tally.masked += draft.masked
+        yield prepare(draft, _origin_of_file(found), capacity=capacity)
+
+
+def _next_batch(prepared: Iterator[Prepared]) -> list[Prepared]:
+    batch: list[Prepared] = []
+    size = 0
+    for one in islice(prepared, BATCH_FILES):
+        batch.append(one)
+        size += one.draft.size
+        if size >= BATCH_BYTES:
+            break
+    return batch
+
+
+def _placement(space: Space, call: LoadCall) -> Placement:
+    rules = (
+        tuple(entry.rule() for entry in call.placement)
+        if call.placement
+        else space.settings.placement_rules()
+    )
+    bounds = space.settings.shards
+    return Placement(rules, capacity=bounds.capacity, limit=bounds.limit)
+
+
+def _origin_of_file(found: Found) -> Origin:
+    read_at = clock.now()
+    settled = read_at.timestamp() - found.mtime_ns / 1e9 > _SETTLED.total_seconds()
+    return Origin(
+        source=found.path,
+        root=found.root,
+        size=found.size,
+        mtime_ns=found.mtime_ns if settled else -1,
+        inode=found.inode,
+        loaded_at=clock.stamp(read_at),
+    )
+
+
+def _origin_of_text(draft: Draft, root: str = "") -> Origin:
+    return Origin(
+        source=draft.source,
+        root=root,
+        size=draft.size,
+        mtime_ns=-1,
+        inode=0,
+        loaded_at=clock.stamp(clock.now()),
+    )
+
+
+async def _report(space: Space, roots: Sequence[str], tally: _Tally, started: int) -> LoadReport:
+    totals = await space.read(partial(reports.totals_below, roots=roots))
+    shards = await space.read(reports.shard_tokens)
+    return LoadReport(
+        documents=totals.documents,
+        passages=totals.passages,
+        tokens=totals.tokens,
+        bytes=totals.bytes,
+        seconds=round(clock.milliseconds_since(started) / 1000, 3),
+        masked=tally.masked,
+        skipped=[SkippedPath(one.path, one.reason) for one in tally.skipped],
+        shards=[ShardTokens(*row) for row in shards],
+        read=tally.read,
+        unchanged=tally.unchanged,
+        removed=tally.removed,
+    )

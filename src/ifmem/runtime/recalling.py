@@ -1,0 +1,128 @@
+"""Recall: the best passages and findings under a token budget, without a model."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sqlite3
+
+from ifmem import clock
+from ifmem.domain.passage import Passage
+from ifmem.engine.packing import pack
+from ifmem.errors import Invalid
+from ifmem.index.space_index import Hit, Where
+from ifmem.runtime.filtering import where_of
+from ifmem.runtime.space import Space
+from ifmem.store import contents, findings
+from ifmem.store.findings import StoredFinding
+from ifmem.wire import finding_json
+from ifmem.wire.calls import MAX_QUESTION_CHARACTERS, RecallCall
+from ifmem.wire.shapes import Recall, RecalledFinding, RecalledPassage, Why
+
+MOST_HITS = 500
+"""Passages looked at for one recall, whatever its budget."""
+
+Found = tuple[Hit, Passage | StoredFinding]
+
+
+async def recall(space: Space, call: RecallCall) -> Recall:
+    """The passages and findings nearest to a query that fit its budget together.
+
+    Raises:
+        Invalid: an empty or oversize query, or a budget below one token.
+    """
+    started = clock.stopwatch_ns()
+    query = require_question(call.query)
+    if call.max_tokens < 1 or call.limit < 1:
+        raise Invalid("max_tokens and limit must be at least 1")
+    where = await where_of(space, call.filters)
+    found = await asyncio.to_thread(search, space, query, where, MOST_HITS)
+    taken = pack(
+        found,
+        budget=call.max_tokens,
+        limit=call.limit,
+        tokens=lambda one: one[1].tokens,
+        identity=_identity,
+    )
+    return Recall(
+        passages=[_passage(hit, one) for hit, one in taken if isinstance(one, Passage)],
+        findings=[_finding(hit, one) for hit, one in taken if isinstance(one, StoredFinding)],
+        tokens=sum(one.tokens for _, one in taken),
+        elapsed_ms=clock.milliseconds_since(started),
+    )
+
+
+def require_question(text: str) -> str:
+    """The question itself when it can be searched for, otherwise ``Invalid``."""
+    if not text.strip():
+        raise Invalid("the question is empty: ask something")
+    if len(text) > MAX_QUESTION_CHARACTERS:
+        raise Invalid(
+            f"the question has {len(text):,} characters; the limit is "
+            f"{MAX_QUESTION_CHARACTERS:,}: load the text as a document and ask about it",
+            characters=len(text),
+            limit=MAX_QUESTION_CHARACTERS,
+        )
+    return text
+
+
+def search(space: Space, question: str, where: Where | None, limit: int) -> list[Found]:
+    """The best matches with what the store has of them, best first."""
+    hits = space.index.search(question, where=where, limit=limit)
+    return space.database.read_together(lambda connection: _rows(connection, hits))
+
+
+def _rows(connection: sqlite3.Connection, hits: list[Hit]) -> list[Found]:
+    passages = contents.passages_by_id(connection, [h.key for h in hits if h.key > 0])
+    said = findings.by_sequence(connection, [-h.key for h in hits if h.key < 0])
+    found: list[Found] = []
+    for hit in hits:
+        row = passages.get(hit.key) if hit.key > 0 else said.get(-hit.key)
+        if row is not None:
+            found.append((hit, row))
+    return found
+
+
+def _identity(found: Found) -> str:
+    row = found[1]
+    text = row.text if isinstance(row, Passage) else row.finding_id
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _why(hit: Hit) -> Why:
+    return Why(round(hit.lexical, 6), round(hit.vector, 6), round(hit.neighbour, 6))
+
+
+def _passage(hit: Hit, passage: Passage) -> RecalledPassage:
+    return RecalledPassage(
+        id=passage.public_id,
+        source=passage.source,
+        lines=(passage.first_line, passage.last_line),
+        text=passage.text,
+        score=round(hit.score, 6),
+        why=_why(hit),
+        shard=passage.shard,
+        tokens=passage.tokens,
+        sha256=passage.sha256,
+        header=passage.header,
+        speaker=passage.speaker,
+        said_at=passage.said_at,
+        locator=passage.locator,
+    )
+
+
+def _finding(hit: Hit, stored: StoredFinding) -> RecalledFinding:
+    finding = finding_json.parse(stored.body)
+    return RecalledFinding(
+        finding_id=finding.finding_id,
+        claim=finding.claim,
+        score=round(hit.score, 6),
+        why=_why(hit),
+        confidence=finding.confidence,
+        worker_id=finding.worker_id,
+        timestamp=finding.timestamp,
+        trust=finding.trust,
+        tokens=stored.tokens,
+        citations=finding_json.citations_json(finding),
+        topic=finding.topic,
+    )

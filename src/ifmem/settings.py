@@ -1,0 +1,239 @@
+"""Settings: one frozen value, read once from flags, environment, project, user and defaults."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import platformdirs
+
+from ifmem.domain.document import Kind
+from ifmem.domain.shard import Speciality
+from ifmem.domain.space import DEFAULT_SPACE, require_space
+from ifmem.engine.placement import DEFAULT_RULES, PlacementRule
+from ifmem.errors import ConfigError, Invalid
+
+ENVIRONMENT_PREFIX = "IFMEM_"
+PROJECT_FILE = ".ifmem.toml"
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=366 * 86_400)]
+"""A year at most: what is longer, or infinite, is no duration that a timer takes."""
+
+
+class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    url: str = ""
+    """External Redis >= 7 or Valkey: redis://, rediss:// or unix://. Empty: the embedded server."""
+    idle_seconds: Seconds = 600.0
+    """The embedded server stops after this long without a client."""
+
+
+class ShardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    capacity: Annotated[int, msgspec.Meta(ge=8_000)] = 200_000
+    """o200k tokens a new shard may hold; the least still takes any single passage."""
+    limit: Annotated[int, msgspec.Meta(ge=4)] = 512
+    """Shards a space may have; past it a load is refused, never trimmed."""
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    heartbeat_seconds: Seconds = 15.0
+    """Time between heartbeats."""
+    expiry_seconds: Positive = 60
+    """A worker without a heartbeat for this long is dead."""
+
+
+class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    idle_seconds: Seconds = 3600.0
+    """The daemon stops after this long without a connected client."""
+
+
+class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    max_file_bytes: Positive = 32 * 1024 * 1024
+    """A larger file is skipped, with the reason in the report."""
+    git_commits: Annotated[int, msgspec.Meta(ge=0)] = 200
+    """Recent commit messages read from a loaded git work tree; 0 reads none."""
+    allow: tuple[str, ...] = ()
+    """Patterns, as in .gitignore, of files to load although they look like credentials."""
+
+
+class AskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    deadline_seconds: Seconds = 10.0
+    """An answer returns by then and names the shards that did not."""
+
+
+class RecallSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    max_tokens: Positive = 2_000
+    """The token budget of a recall that names none."""
+
+
+class FindingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    window: Positive = 100_000
+    """The newest findings kept on the bus; older ones are served from the store."""
+
+
+class PlacementEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    speciality: Speciality
+    kinds: tuple[Kind, ...] = ()
+    paths: tuple[str, ...] = ()
+
+    def rule(self) -> PlacementRule:
+        """The entry as the rule that ``engine.placement`` applies."""
+        return PlacementRule(self.speciality, frozenset(self.kinds), self.paths)
+
+
+def _default_placement() -> tuple[PlacementEntry, ...]:
+    return tuple(
+        PlacementEntry(rule.speciality, tuple(sorted(rule.kinds)), rule.paths)
+        for rule in DEFAULT_RULES
+    )
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything a person may set. TOML tables have the names of the fields."""
+
+    home: str = ""
+    """Where the store, the sockets and the logs lie. Empty: the user's data directory."""
+    space: str = DEFAULT_SPACE
+    redis: RedisSettings = RedisSettings()
+    shards: ShardSettings = ShardSettings()
+    worker: WorkerSettings = WorkerSettings()
+    daemon: DaemonSettings = DaemonSettings()
+    ingest: IngestSettings = IngestSettings()
+    ask: AskSettings = AskSettings()
+    recall: RecallSettings = RecallSettings()
+    findings: FindingSettings = FindingSettings()
+    placement: tuple[PlacementEntry, ...] = msgspec.field(default_factory=_default_placement)
+    """Which speciality a document belongs to; the first entry that matches wins."""
+
+    @property
+    def home_path(self) -> Path:
+        """The home as an absolute path."""
+        home = self.home or platformdirs.user_data_dir("ifmem", appauthor=False)
+        return Path(home).expanduser().absolute()
+
+    def placement_rules(self) -> tuple[PlacementRule, ...]:
+        """The placement table as rules."""
+        return tuple(entry.rule() for entry in self.placement)
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """One setting, its value, and where it was read."""
+
+    name: str
+    value: object
+    origin: str
+
+
+def read_settings(
+    *,
+    flags: Mapping[str, object],
+    environment: Mapping[str, str],
+    directory: Path,
+) -> tuple[Settings, tuple[Origin, ...]]:
+    """The settings and the origin of each, by precedence flag > env > project > user > default.
+
+    Args:
+        flags: dotted names with values, for those the command line gave.
+        environment: variables; ``IFMEM_SHARDS__CAPACITY`` sets ``shards.capacity``, and so does
+            ``IFMEM_SHARDS_CAPACITY``.
+        directory: where the person stands; the nearest ``.ifmem.toml`` above is the project's.
+
+    Raises:
+        ConfigError: an unknown name or an impossible value, with the place it came from.
+    """
+    layers: list[tuple[str, dict[str, object]]] = [
+        ("default", dict(_flat(msgspec.to_builtins(Settings()))))
+    ]
+    for label, path in (("user", user_file(environment)), ("project", project_file(directory))):
+        if path is not None and path.is_file():
+            layers.append((f"{label} {path}", _checked(str(path), _read_toml(path))))
+    layers.append(("environment", _checked("the environment", _from_environment(environment))))
+    layers.append(("flag", _checked("the command line", dict(flags))))
+    merged: dict[str, Origin] = {}
+    for origin, values in layers:
+        merged |= {name: Origin(name, value, origin) for name, value in values.items()}
+    tree = _tree({name: entry.value for name, entry in merged.items()})
+    settings = msgspec.convert(tree, Settings, strict=False)
+    return settings, tuple(sorted(merged.values(), key=lambda entry: entry.name))
+
+
+def user_file(environment: Mapping[str, str]) -> Path:
+    """The user's TOML; ``IFMEM_CONFIG`` names another."""
+    named = environment.get("IFMEM_CONFIG")
+    if named:
+        return Path(named)
+    return Path(platformdirs.user_config_dir("ifmem", appauthor=False)) / "config.toml"
+
+
+def project_file(directory: Path) -> Path | None:
+    """The nearest ``.ifmem.toml`` at or above a directory."""
+    for folder in (directory, *directory.parents):
+        if (folder / PROJECT_FILE).is_file():
+            return folder / PROJECT_FILE
+    return None
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        return dict(_flat(tomllib.loads(path.read_text(encoding="utf-8"))))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    known = {name.replace(".", "__").upper(): name for name in _names()}
+    known |= {name.replace(".", "_").upper(): name for name in _names()}
+    values: dict[str, object] = {}
+    for variable, text in environment.items():
+        name = known.get(variable.removeprefix(ENVIRONMENT_PREFIX))
+        # Other IFMEM_ variables belong to other parts (weights, tests) and are not settings.
+        if variable.startswith(ENVIRONMENT_PREFIX) and name is not None:
+            values[name] = text.split(",") if isinstance(_default(name), (list, tuple)) else text
+    return values
+
+
+def _checked(place: str, values: dict[str, object]) -> dict[str, object]:
+    """The values when each alone makes valid settings; blames the place otherwise."""
+    for name, value in values.items():
+        try:
+            require_space(msgspec.convert(_tree({name: value}), Settings, strict=False).space)
+        except (msgspec.ValidationError, Invalid) as error:
+            raise ConfigError(
+                f"{place}: {name} = {str(value)[:80]!r} cannot be used: {error}", setting=name
+            ) from error
+    return values
+
+
+def _names() -> list[str]:
+    return [name for name, _ in _flat(msgspec.to_builtins(Settings()))]
+
+
+def _default(name: str) -> object:
+    return dict(_flat(msgspec.to_builtins(Settings())))[name]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _tree(flat: Mapping[str, object]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *tables, last = name.split(".")
+        place = tree
+        for table in tables:
+            place = place.setdefault(table, {})
+        place[last] = value
+    return tree
+
+
+def as_flags(pairs: Sequence[tuple[str, object | None]]) -> dict[str, object]:
+    """The flags that were given: those whose value is not None."""
+    return {name: value for name, value in pairs if value is not None}

@@ -1,0 +1,46 @@
+"""Where the Unix sockets of a home lie: in the home, or near the root when its path is too long."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from ifmem.errors import NotPermitted
+
+DAEMON_SOCKET = "daemon.sock"
+MAX_SOCKET_BYTES = 100
+"""The kernel takes 107 bytes on Linux and 103 on macOS, without the closing NUL."""
+
+
+def socket_path(home: Path, name: str) -> Path:
+    """Where the socket ``name`` of a home lies; the same for every process of one user.
+
+    Raises:
+        NotPermitted: the short directory exists and belongs to somebody else.
+    """
+    plain = home / name
+    if len(os.fsencode(plain)) <= MAX_SOCKET_BYTES:
+        return plain
+    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    return _private_directory() / f"{digest}-{name}"
+
+
+def _private_directory() -> Path:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    parent = Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
+    directory = parent / f"ifmem-{os.geteuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    # In a shared temporary directory anybody can make the name first, or point it elsewhere.
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise NotPermitted(
+            f"{directory} belongs to somebody else: choose a --home with a shorter path, "
+            "so that its socket fits inside",
+            path=str(directory),
+        )
+    if stat.S_IMODE(status.st_mode) != 0o700:
+        directory.chmod(0o700)
+    return directory

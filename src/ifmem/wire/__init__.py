@@ -1,0 +1,1 @@
+"""How it is written down: Redis keys, blobs and JSON shapes."""

@@ -1,0 +1,273 @@
+"""What the verbs return: the JSON shapes of the contract, as typed values.
+
+``docs/protocol.md`` describes each field for people. Fields may be added, never renamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+
+class SkippedPath(msgspec.Struct, frozen=True):
+    path: str
+    reason: str
+
+
+class ShardTokens(msgspec.Struct, frozen=True):
+    shard: int
+    speciality: str
+    capacity: int
+    tokens: int
+
+
+class LoadReport(msgspec.Struct, frozen=True):
+    """What a load did. Counts are of the documents under the given paths, as they are now."""
+
+    documents: int
+    passages: int
+    tokens: int
+    """o200k."""
+    bytes: int
+    seconds: float
+    masked: int
+    """Credentials masked in the documents read by this load."""
+    skipped: list[SkippedPath]
+    shards: list[ShardTokens]
+    """Every shard that holds something."""
+    read: int = 0
+    """Files read: new or changed."""
+    unchanged: int = 0
+    """Files that were not read again."""
+    removed: int = 0
+    """Documents whose file is gone."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens of the model calls, in buckets that never overlap."""
+
+    uncached: int = 0
+    cache_write: int = 0
+    cache_read: int = 0
+    output: int = 0
+
+
+class CitationShape(msgspec.Struct, frozen=True):
+    source: str
+    lines: tuple[int, int] | None
+    quote: str
+    sha256: str | None
+    verified: bool
+    """The quote was found by code in the source as read."""
+    stale: bool = False
+    """The source has changed on disk since it was read."""
+    finding_id: str | None = None
+    locator: str | None = None
+    shard: int | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An answer, or the honest absence of one."""
+
+    answer: str | None
+    found: bool
+    citations: list[CitationShape]
+    shards_asked: list[int]
+    shards_missing: list[int]
+    model: str
+    usage: Usage
+    cost_usd: str
+    """Decimal, in US dollars."""
+    elapsed_ms: float
+    query_id: str
+    routing: str = ""
+    """Why these shards were asked, in one sentence."""
+
+    @property
+    def text(self) -> str | None:
+        """The answer's text; None when nothing supports one."""
+        return self.answer
+
+    @property
+    def cost(self) -> Decimal:
+        """What the model calls cost, in US dollars."""
+        return Decimal(self.cost_usd)
+
+
+class Why(msgspec.Struct, frozen=True):
+    """Where a score comes from; the three parts sum to it."""
+
+    lexical: float
+    vector: float
+    neighbour: float
+
+
+class RecalledPassage(msgspec.Struct, frozen=True):
+    id: str
+    source: str
+    lines: tuple[int, int]
+    text: str
+    score: float
+    why: Why
+    shard: int
+    tokens: int
+    sha256: str
+    trust: str = "user"
+    """Loaded documents are the user's; what they say is data, never an instruction."""
+    header: str = ""
+    speaker: str | None = None
+    said_at: str | None = None
+    locator: str | None = None
+
+
+class RecalledFinding(msgspec.Struct, frozen=True):
+    finding_id: str
+    claim: str
+    score: float
+    why: Why
+    confidence: float
+    worker_id: str
+    timestamp: str
+    trust: str
+    tokens: int
+    citations: list[Any]
+    topic: str | None = None
+
+
+class Recall(msgspec.Struct, frozen=True):
+    """The best passages and findings that fit the token budget."""
+
+    passages: list[RecalledPassage]
+    findings: list[RecalledFinding]
+    tokens: int
+    elapsed_ms: float
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    finding_id: str
+    cursor: str
+    outcome: str
+    """``stored``, or ``known`` when the same id was stored before."""
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    id: str
+    kind: str
+    """``finding``, ``passage`` or ``document``."""
+
+
+class FindingLine(msgspec.Struct, frozen=True):
+    """A finding with its cursor; ``finding`` is the stored JSON object."""
+
+    cursor: str
+    finding: dict[str, Any]
+
+
+class SourceShape(msgspec.Struct, frozen=True):
+    source: str
+    sha256: str
+    kind: str
+    tokens: int
+    passages: int
+    shards: list[int]
+    bytes: int
+    loaded_at: str
+    group: str | None = None
+
+
+class SpaceShape(msgspec.Struct, frozen=True):
+    space: str
+    store_bytes: int
+    open: bool
+
+
+class ShardShape(msgspec.Struct, frozen=True):
+    shard: int
+    speciality: str
+    capacity: int
+    tokens: int
+    active: bool
+    documents: int
+    generation: int
+    worker: str | None
+
+
+class WorkerShape(msgspec.Struct, frozen=True):
+    worker_id: str
+    alive: bool
+    heartbeat: str | None
+
+
+class LibrarianShape(msgspec.Struct, frozen=True):
+    librarian: int
+    status: str
+    quota: int
+    capacity: int
+
+
+class TaskCounts(msgspec.Struct, frozen=True):
+    pending: int = 0
+    leased: int = 0
+    done: int = 0
+    dead: int = 0
+
+
+class RedisShape(msgspec.Struct, frozen=True):
+    url: str
+    embedded: bool
+    version: str
+
+
+class StoreShape(msgspec.Struct, frozen=True):
+    path: str
+    bytes: int
+
+
+class Status(msgspec.Struct, frozen=True):
+    context_active: int
+    shards: list[ShardShape]
+    workers: list[WorkerShape]
+    librarians: list[LibrarianShape]
+    findings: int
+    tasks: TaskCounts
+    redis: RedisShape
+    store: StoreShape
+    version: str
+    health: str = "healthy"
+    """``healthy``, or ``degraded: …`` with the reason."""
+    tokenizer: str = "o200k_base"
+    daemon_pid: int = 0
+
+
+class Hello(msgspec.Struct, frozen=True):
+    version: str
+    protocol: int
+    pid: int
+
+
+class Check(msgspec.Struct, frozen=True):
+    name: str
+    ok: bool
+    message: str
+
+
+class Checkup(msgspec.Struct, frozen=True):
+    """What ``doctor`` looked at, in order."""
+
+    checks: list[Check]
+
+
+Item = TypeVar("Item")
+
+
+class Page(msgspec.Struct, Generic[Item], frozen=True):
+    """A list, and where the next page begins; ``next`` is None at the end."""
+
+    items: list[Item]
+    next: str | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)

@@ -1,0 +1,806 @@
+"""A space's side of the bus on a real server: sums, owners, windows, contexts, heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import redis
+from redis.asyncio import Redis
+
+from ifmem.bus.bus import BLOB_GRACE_SECONDS, Bus
+from ifmem.bus.connection import connect
+from ifmem.bus.server_binary import choose_binary, packaged_binary
+from ifmem.domain.shard import Shard, Speciality
+from ifmem.errors import IntegrityError, NotPermitted, Unavailable
+from ifmem.settings import RedisSettings
+from ifmem.wire import blob
+from ifmem.wire.blob import BlobPart, BlobPassage, Manifest
+
+PATIENCE_S = 60
+
+
+@asynccontextmanager
+async def client_at(url: str) -> AsyncIterator[Redis]:
+    """A client as the product itself connects."""
+    server = await connect(RedisSettings(url=url), Path("unused"))
+    try:
+        yield server.client
+    finally:
+        await server.client.aclose()
+
+
+def run(url: str, work: Callable[[Redis], Awaitable[None]]) -> None:
+    """Does ``work`` with a client, and fails when it takes unreasonably long."""
+
+    async def main() -> None:
+        async with asyncio.timeout(PATIENCE_S), client_at(url) as client:
+            await work(client)
+
+    asyncio.run(main())
+
+
+def shard(number: int, tokens: int, *, generation: int = 0) -> Shard:
+    return Shard(
+        number=number,
+        speciality=[*Speciality][(number - 1) % 4],
+        capacity=200_000,
+        tokens=tokens,
+        documents=3,
+        generation=generation,
+    )
+
+
+def parts_of(name: str, texts: Sequence[str]) -> tuple[blob.BlobEntry, bytes]:
+    part = BlobPart(
+        source=f"/{name}",
+        sha256=name * 64,
+        kind="prose",
+        tokens=len(texts),
+        passages=tuple(BlobPassage(len(t), n, 1, 1, 1, "") for n, t in enumerate(texts)),
+    )
+    return blob.encode([part], "".join(texts))
+
+
+async def put(
+    bus: Bus,
+    number: int,
+    tokens: int,
+    *blobs: tuple[blob.BlobEntry, bytes],
+    generation: int = 0,
+    replaced: Sequence[str] = (),
+    worker: str = "w-1",
+) -> int:
+    one = shard(number, tokens, generation=generation)
+    return await bus.put_shard(
+        one,
+        worker=worker,
+        manifest=Manifest(
+            shard=number,
+            generation=generation,
+            tokens=tokens,
+            blobs=tuple(entry for entry, _ in blobs),
+        ),
+        new_blobs={entry.sha256: data for entry, data in blobs},
+        replaced=replaced,
+    )
+
+
+def recomputed(plain: redis.Redis, prefix: str = "") -> int:
+    """The sum over active shards, from the keys as a plain reader finds them."""
+    total = 0
+    for name in plain.scan_iter(f"{prefix}context:shard:*:active"):
+        if plain.get(name) == "1":
+            total += int(plain.get(name.removesuffix("active") + "tokens"))
+    return total
+
+
+# Shards
+
+
+def test_a_shard_appears_with_its_counts_and_its_card(server_url: str, plain: redis.Redis) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        assert await put(bus, 2, 1_234, generation=5) == 1_234
+        active, (state,) = await bus.shards()
+        assert active == 1_234
+        assert (state.number, state.speciality, state.capacity, state.tokens) == (
+            2,
+            "analysis-search",
+            200_000,
+            1_234,
+        )
+        assert (state.active, state.documents, state.generation, state.worker) == (
+            True,
+            3,
+            5,
+            "w-1",
+        )
+
+    run(server_url, work)
+    assert plain.get("context:active") == plain.get("context:shard:2:tokens") == "1234"
+    assert (plain.get("context:shard:2:capacity"), plain.get("context:shard:2:active")) == (
+        "200000",
+        "1",
+    )
+
+
+def test_an_empty_bus_has_no_shards_and_nothing_active(server_url: str, plain: redis.Redis) -> None:
+    async def work(client: Redis) -> None:
+        assert await Bus(client).shards() == (0, [])
+        assert await Bus(client).findings_stored() == 0
+        assert await Bus(client).owner() is None
+
+    run(server_url, work)
+    assert plain.dbsize() == 0, "reading wrote something"
+
+
+def test_putting_a_shard_again_changes_nothing(server_url: str, plain: redis.Redis) -> None:
+    async def work(client: Redis) -> None:
+        for _ in range(3):
+            assert await put(Bus(client), 1, 70) == 70
+
+    run(server_url, work)
+    assert plain.smembers("ifmem:1:shards") == {"1"}
+
+
+def test_shards_that_nobody_holds_do_not_count(server_url: str, plain: redis.Redis) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        for number in (1, 2, 3):
+            await put(bus, number, 10**number)
+        assert await bus.set_active([2, 3], active=False) == 10
+        assert plain.get("context:active") == "10"
+        assert await bus.set_active([3], active=True) == 1_010
+        _, states = await bus.shards()
+        assert [state.active for state in states] == [True, False, True]
+        assert await bus.set_active([], active=True) == 1_010
+
+    run(server_url, work)
+
+
+def test_the_sum_is_right_under_sixteen_writers(server_url: str, plain: redis.Redis) -> None:
+    async def writer(seed: int) -> None:
+        chance = random.Random(seed)
+        async with client_at(server_url) as client:
+            bus = Bus(client)
+            for _ in range(30):
+                number = chance.randint(1, 6)
+                if chance.random() < 0.4:
+                    await bus.set_active([number], active=chance.random() < 0.5)
+                else:
+                    await put(bus, number, chance.randint(0, 200_000))
+
+    async def watcher(done: asyncio.Event) -> int:
+        looks = 0
+        async with client_at(server_url) as client:
+            while not done.is_set():
+                async with client.pipeline(transaction=True) as pipe:
+                    pipe.get("context:active")
+                    for n in range(1, 7):
+                        pipe.mget(f"context:shard:{n}:active", f"context:shard:{n}:tokens")
+                    active, *rows = await pipe.execute()
+                held = sum(int(tokens or 0) for flag, tokens in rows if flag == b"1")
+                assert int(active or 0) == held, "a reader saw a sum that was not the sum"
+                looks += 1
+        return looks
+
+    async def main() -> None:
+        done = asyncio.Event()
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+            watching = group.create_task(watcher(done))
+            async with asyncio.TaskGroup() as writers:
+                for seed in range(16):
+                    writers.create_task(writer(seed))
+            done.set()
+        assert watching.result() > 10
+
+    asyncio.run(main())
+    assert int(plain.get("context:active")) == recomputed(plain)
+
+
+@pytest.mark.parametrize("spoil", ["hset", "rpush", "set"])
+def test_a_foreign_value_at_one_of_the_seeds_names_stops_nothing(
+    server_url: str, plain: redis.Redis, spoil: str
+) -> None:
+    def plant(name: str) -> None:
+        plain.delete(name)
+        if spoil == "hset":
+            plain.hset(name, "field", "value")
+        elif spoil == "rpush":
+            plain.rpush(name, "value")
+        else:
+            plain.set(name, "not a number")
+
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await put(bus, 1, 100)
+        await put(bus, 2, 20)
+        for name in ("context:active", "context:shard:1:tokens", "context:shard:1:capacity"):
+            plant(name)
+        plant("worker:status:w-1")
+        plant("librarian:shard1:quota")
+        plant("finding:f-1")
+        assert await put(bus, 2, 21) == 21
+        active, states = await bus.shards()
+        assert (active, [state.tokens for state in states]) == (21, [0, 21])
+        plant("context:shard:1:active")
+        assert await put(bus, 2, 22) == 22
+        assert (await bus.workers(), len(await bus.librarians())) == ([], 5)
+        assert await bus.beat("w-1", expiry_seconds=60)
+        await bus.put_finding("f-1", sequence=1, body=b"{}", stored=1, window=9)
+        assert plain.get("finding:f-1") == "{}"
+        assert await put(bus, 1, 100) == 122, "writing the shard anew puts it right"
+
+    run(server_url, work)
+
+
+# Who owns the keys
+
+
+def test_a_store_claims_an_empty_space_once_and_for_all(
+    server_url: str, plain: redis.Redis
+) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await bus.claim("store-1", adopt=False)
+        await bus.claim("store-1", adopt=False)
+        assert await bus.owner() == "store-1"
+        with pytest.raises(NotPermitted, match="keys of the store store-1") as caught:
+            await bus.claim("store-2", adopt=False)
+        assert (caught.value.exit_code, caught.value.facts["owner"]) == (5, "store-1")
+        assert "--adopt" in caught.value.message
+        assert await bus.owner() == "store-1"
+
+    run(server_url, work)
+
+
+def test_keys_of_the_seed_that_no_store_owns_are_left_alone_until_adopted(
+    server_url: str, plain: redis.Redis
+) -> None:
+    plain.set("context:active", "800000")
+
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        with pytest.raises(NotPermitted, match="keys that no store owns"):
+            await bus.claim("store-1", adopt=False)
+        assert plain.keys() == ["context:active"]
+        await bus.claim("store-1", adopt=True)
+        await bus.claim("store-1", adopt=False)
+
+    run(server_url, work)
+
+
+def test_adopting_takes_the_keys_of_another_store_over(server_url: str, plain: redis.Redis) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await bus.claim("store-1", adopt=False)
+        await bus.claim("store-2", adopt=True)
+        with pytest.raises(NotPermitted):
+            await bus.claim("store-1", adopt=False)
+
+    run(server_url, work)
+
+
+def test_of_two_stores_that_claim_at_once_one_gets_the_space(
+    server_url: str, plain: redis.Redis
+) -> None:
+    async def claim(name: str) -> bool:
+        async with client_at(server_url) as client:
+            try:
+                await Bus(client).claim(name, adopt=False)
+            except NotPermitted:
+                return False
+            return True
+
+    async def main() -> list[bool]:
+        async with asyncio.TaskGroup() as group:
+            claims = [group.create_task(claim(f"store-{n}")) for n in range(12)]
+        return [one.result() for one in claims]
+
+    assert asyncio.run(main()).count(True) == 1
+
+
+def test_spaces_do_not_see_each_other(server_url: str, plain: redis.Redis) -> None:
+    async def work(client: Redis) -> None:
+        here, there = Bus(client), Bus(client, "acme")
+        await here.claim("store-1", adopt=False)
+        await there.claim("store-2", adopt=False)
+        assert (await put(here, 1, 7), await put(there, 1, 40), await put(there, 2, 2)) == (
+            7,
+            40,
+            42,
+        )
+        await there.put_finding("f-1", sequence=1, body=b"{}", stored=1, window=9)
+        await there.beat("w-1", expiry_seconds=60)
+        await there.put_librarians()
+        assert (await here.workers(), await here.findings_stored()) == ([], 0)
+        assert await here.set_active([1], active=False) == 0
+        assert await there.set_active([1], active=False) == 2
+
+    run(server_url, work)
+    ours = {name for name in plain.scan_iter() if name.startswith("acme:")}
+    assert {name for name in plain.scan_iter() if "finding" in name or "librarian" in name} <= ours
+    assert (plain.get("context:active"), plain.get("acme:context:active")) == ("0", "2")
+    assert plain.get("acme:finding:f-1") == "{}"
+
+
+# Findings
+
+
+async def publish(bus: Bus, *numbers: int, window: int = 100) -> None:
+    for n in numbers:
+        await bus.put_finding(f"f-{n}", sequence=n, body=b'{"n":%d}' % n, stored=n, window=window)
+
+
+def on_bus(plain: redis.Redis) -> list[str]:
+    return sorted(plain.keys("finding:*"))
+
+
+def test_a_finding_can_be_read_with_a_plain_get_and_wakes_who_listens(
+    server_url: str, plain: redis.Redis
+) -> None:
+    listener = plain.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe("channel:findings")
+    listener.get_message(timeout=PATIENCE_S)
+    run(server_url, lambda client: publish(Bus(client), 7))
+    heard = listener.get_message(timeout=PATIENCE_S)
+    listener.close()
+    assert heard is not None
+    assert heard["data"] == '{"finding_id":"f-7","cursor":"7"}'
+    assert plain.get("finding:f-7") == '{"n":7}'
+
+
+def test_the_window_of_findings_is_bounded_and_holds_the_newest(
+    server_url: str, plain: redis.Redis
+) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await publish(bus, *range(1, 8), window=3)
+        assert await bus.findings_stored() == 7
+
+    run(server_url, work)
+    assert on_bus(plain) == ["finding:f-5", "finding:f-6", "finding:f-7"]
+    assert plain.zrange("ifmem:1:findings", 0, -1) == ["f-5", "f-6", "f-7"]
+
+
+def test_a_smaller_window_takes_effect_with_the_next_finding(
+    server_url: str, plain: redis.Redis
+) -> None:
+    async def work(client: Redis) -> None:
+        await publish(Bus(client), *range(1, 8))
+        await publish(Bus(client), 8, window=2)
+
+    run(server_url, work)
+    assert on_bus(plain) == ["finding:f-7", "finding:f-8"]
+
+
+def test_an_old_finding_published_again_does_not_push_a_newer_one_out(
+    server_url: str, plain: redis.Redis
+) -> None:
+    async def work(client: Redis) -> None:
+        await publish(Bus(client), 1, 2, 3, window=2)
+        await publish(Bus(client), 1, window=2)
+        await publish(Bus(client), 3, window=2)
+
+    run(server_url, work)
+    assert on_bus(plain) == ["finding:f-2", "finding:f-3"]
+
+
+def test_a_forgotten_finding_leaves_no_trace(server_url: str, plain: redis.Redis) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await publish(bus, 1, 2)
+        for _ in range(2):
+            await bus.drop_finding("f-1", stored=1)
+        assert await bus.findings_stored() == 1
+
+    run(server_url, work)
+    assert on_bus(plain) == ["finding:f-2"]
+    assert plain.zrange("ifmem:1:findings", 0, -1) == ["f-2"]
+
+
+def test_restoring_makes_the_window_what_the_store_says(
+    server_url: str, plain: redis.Redis
+) -> None:
+    newest = [(f"f-{n}", n, b'{"n":%d}' % n) for n in (2, 3, 4)]
+
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await publish(bus, 1, 2, 3)
+        await bus.put_finding("f-4", sequence=99, body=b"{}", stored=9, window=9)
+        for _ in range(2):
+            await bus.restore_findings(newest, stored=4)
+            assert on_bus(plain) == ["finding:f-2", "finding:f-3", "finding:f-4"]
+            assert plain.get("finding:f-4") == '{"n":4}'
+            assert [plain.zscore("ifmem:1:findings", f"f-{n}") for n in range(1, 5)] == [
+                None,
+                2.0,
+                3.0,
+                4.0,
+            ]
+            assert await bus.findings_stored() == 4
+
+    run(server_url, work)
+
+
+def test_restoring_on_an_empty_server_brings_everything_back(
+    server_url: str, plain: redis.Redis
+) -> None:
+    newest = [(f"f-{n}", n, b"{}") for n in range(1, 500)]
+
+    async def work(client: Redis) -> None:
+        await Bus(client).restore_findings(newest, stored=600)
+        assert await Bus(client).findings_stored() == 600
+
+    run(server_url, work)
+    assert len(on_bus(plain)) == 499
+
+
+# Workers and librarians
+
+
+def test_a_heartbeat_is_iso_time_by_the_servers_clock_and_expires(
+    server_url: str, plain: redis.Redis
+) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        before = plain.time()[0]
+        stamp = await bus.beat("w-1", expiry_seconds=60)
+        after = plain.time()[0]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stamp)
+        assert before <= datetime.fromisoformat(stamp).timestamp() <= after
+        assert plain.get("worker:status:w-1") == stamp
+        assert 0 < plain.ttl("worker:status:w-1") <= 60
+        (state,) = await bus.workers()
+        assert (state.worker_id, state.heartbeat, state.alive) == ("w-1", stamp, True)
+
+    run(server_url, work)
+
+
+def test_a_worker_without_a_heartbeat_is_dead_and_the_long_dead_are_not_listed(
+    server_url: str, plain: redis.Redis
+) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await bus.beat("silent", expiry_seconds=60)
+        await bus.beat("alive", expiry_seconds=60)
+        plain.delete("worker:status:silent")
+        plain.zincrby("ifmem:1:workers", -1_000, "silent")
+        plain.zadd("ifmem:1:workers", {"ancient": 1})
+        await bus.beat("alive", expiry_seconds=60)
+        assert [(state.worker_id, state.alive) for state in await bus.workers()] == [
+            ("alive", True),
+            ("silent", False),
+        ]
+
+    run(server_url, work)
+
+
+def test_a_worker_that_leaves_is_gone(server_url: str, plain: redis.Redis) -> None:
+    plain.rpush("worker:tasks:w-1", "t-1")
+
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await bus.beat("w-1", expiry_seconds=60)
+        await bus.leave("w-1")
+        await bus.leave("w-1")
+        assert await bus.workers() == []
+
+    run(server_url, work)
+    assert plain.keys("worker:*") == []
+
+
+def civil_stamp(plain: redis.Redis, seconds: int) -> str:
+    """What the heartbeat would say at a moment: the same Lua with the clock put there."""
+    from ifmem.bus.server_side import _script_source
+
+    source = _script_source("beat").replace("redis.call('TIME')", f"{{'{seconds}', '0'}}")
+    stamp: str = plain.eval(source, 2, "worker:status:x", "ifmem:1:workers", "x", "60")
+    return stamp
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(2000, 2, 29, 23, 59, 59, tzinfo=UTC),
+        datetime(2024, 2, 29, 12, tzinfo=UTC),
+        datetime(2024, 12, 31, 23, 59, 59, tzinfo=UTC),
+        datetime(2025, 1, 1, tzinfo=UTC),
+        datetime(2100, 2, 28, 1, 2, 3, tzinfo=UTC),
+        datetime(2100, 3, 1, tzinfo=UTC),
+    ],
+)
+def test_the_servers_calendar_knows_leap_years(plain: redis.Redis, moment: datetime) -> None:
+    said = civil_stamp(plain, int(moment.timestamp()))
+    assert datetime.fromisoformat(said) == moment
+
+
+def test_librarians_are_offline_until_one_starts_and_then_left_alone(
+    server_url: str, plain: redis.Redis
+) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await bus.put_librarians()
+        assert await bus.librarians() == [(n, "offline", 0, 0) for n in range(1, 6)]
+        plain.mset({"librarian:shard2:status": "active", "librarian:shard2:quota": "1500"})
+        await bus.put_librarians()
+        assert (await bus.librarians())[1] == (2, "active", 1500, 0)
+
+    run(server_url, work)
+
+
+# Where functions are forbidden
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [["-function", "-fcall"], ["-function"], ["-fcall"], ["-@scripting", "+eval", "+evalsha"]],
+)
+def test_where_functions_are_forbidden_the_same_steps_run_as_scripts(
+    server_url: str, plain: redis.Redis, forbidden: list[str]
+) -> None:
+    password = "not-a" + "-real-one"
+    rules = ["reset", "on", ">" + password, "~*", "&*", "+@all", *forbidden]
+    plain.execute_command("ACL", "SETUSER", "plainer", *rules)
+    url = server_url.replace("unix://", f"unix://plainer:{password}@")
+
+    async def work(client: Redis) -> None:
+        bus = Bus(client, "acme")
+        await bus.claim("store-1", adopt=False)
+        assert await put(bus, 1, 70) == 70
+        assert await bus.set_active([1], active=False) == 0
+        await publish(bus, 1, 2, 3, window=2)
+        await bus.drop_finding("f-3", stored=2)
+        assert await bus.beat("w-1", expiry_seconds=60)
+        await bus.leave("w-1")
+        plain.script_flush()
+        assert await bus.set_active([1], active=True) == 70, "a restarted server forgot them"
+
+    try:
+        run(url, work)
+    finally:
+        plain.execute_command("ACL", "DELUSER", "plainer")
+    assert plain.function_list() == []
+    assert sorted(plain.keys("acme:finding:*")) == ["acme:finding:f-2"]
+
+
+@pytest.fixture
+def server_without_functions(tmp_path: Path) -> Iterator[str]:
+    """A server whose administrator took the function commands away."""
+    path = tmp_path / "s"
+    settings = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
+    renamed = ["--rename-command", "FCALL", "", "--rename-command", "FUNCTION", ""]
+    with subprocess.Popen(
+        [choose_binary(packaged_binary()), *settings, *renamed],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "eady to accept connections" in line:
+                break
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(path))
+        yield f"unix://{quote(str(path))}"
+        process.terminate()
+
+
+def test_a_server_without_the_function_commands_runs_scripts(server_without_functions: str) -> None:
+    async def work(client: Redis) -> None:
+        await Bus(client).claim("store-1", adopt=False)
+        assert await put(Bus(client), 1, 70) == 70
+
+    run(server_without_functions, work)
+
+
+def test_functions_are_loaded_again_after_a_server_lost_them(
+    server_url: str, plain: redis.Redis
+) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await put(bus, 1, 70)
+        plain.function_flush()
+        assert await put(bus, 1, 71) == 71
+
+    run(server_url, work)
+
+
+def test_a_server_that_is_gone_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="no Redis or Valkey answers"):
+        run(f"unix://{tmp_path}/nobody", lambda client: publish(Bus(client), 1))
+
+
+# Contexts
+
+
+def test_a_context_comes_back_with_its_texts(server_url: str, plain: redis.Redis) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await put(bus, 1, 3, parts_of("a", ["one ", "zwö"]), parts_of("b", ["three"]), generation=4)
+        await put(bus, 2, 0)
+        (first, second), blobs = await bus.load_contexts([1, 2], {})
+        assert (first.shard, first.generation, first.tokens) == (1, 4, 3)
+        assert [one.texts for one in first.parts] == [("one ", "zwö"), ("three",)]
+        assert first.text("a" * 64, 1) == "zwö"
+        assert first.text("a" * 64, 2) is None
+        assert (second.parts, second.blobs) == ((), ())
+        assert tuple(blobs) == first.blobs
+        assert await bus.load_contexts([], {}) == ([], {})
+
+    run(server_url, work)
+
+
+def test_blobs_that_are_held_are_not_fetched_again(server_url: str, plain: redis.Redis) -> None:
+    old, new = parts_of("a", ["one"]), parts_of("b", ["two"])
+
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await put(bus, 1, 1, old)
+        _, held = await bus.load_contexts([1], {})
+        await put(bus, 1, 2, old, new)
+        plain.delete(f"ifmem:1:blob:{old[0].sha256}")
+        (context,), held = await bus.load_contexts([1], held)
+        assert [one.texts for one in context.parts] == [("one",), ("two",)]
+        await put(bus, 1, 1, new)
+        (context,), held = await bus.load_contexts([1], held)
+        assert list(held) == [new[0].sha256], "what no manifest names is not kept"
+
+    run(server_url, work)
+
+
+def test_a_blob_without_parts_is_no_trouble(server_url: str, plain: redis.Redis) -> None:
+    async def work(client: Redis) -> None:
+        await put(Bus(client), 1, 0, blob.encode([], ""))
+        (context,), _ = await Bus(client).load_contexts([1], {})
+        assert context.parts == ()
+
+    run(server_url, work)
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "altered", "swapped"])
+def test_a_context_with_a_bad_blob_is_an_integrity_error_and_never_a_part_of_it(
+    server_url: str, plain: redis.Redis, damage: str
+) -> None:
+    first, second = parts_of("a", ["one " * 99]), parts_of("b", ["two " * 99])
+    name = f"ifmem:1:blob:{second[0].sha256}"
+
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await put(bus, 1, 2, first, second)
+        if damage == "missing":
+            plain.delete(name)
+        elif damage == "short":
+            plain.set(name, second[1][:-1])
+        elif damage == "altered":
+            plain.setrange(name, len(second[1]) // 2, "\0")
+        else:
+            plain.set(name, first[1])
+        with pytest.raises(IntegrityError, match="doctor --repair"):
+            await bus.load_contexts([1], {})
+        assert await bus.missing_blobs([first[0].sha256, second[0].sha256]) == (
+            {second[0].sha256} if damage == "missing" else set()
+        )
+
+    run(server_url, work)
+
+
+def test_a_shard_without_a_manifest_and_one_with_a_damaged_one_are_integrity_errors(
+    server_url: str, plain: redis.Redis
+) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await put(bus, 1, 2, parts_of("a", ["one"]))
+        with pytest.raises(IntegrityError, match="shard 9 has no manifest"):
+            await bus.load_contexts([1, 9], {})
+        plain.setrange("ifmem:1:manifest:1", 0, "[")
+        with pytest.raises(IntegrityError, match="manifest"):
+            await bus.load_contexts([1], {})
+
+    run(server_url, work)
+
+
+def test_a_replaced_blob_stays_a_while_and_lives_on_when_it_is_named_again(
+    server_url: str, plain: redis.Redis
+) -> None:
+    old, new = parts_of("a", ["one"]), parts_of("b", ["two"])
+    name = f"ifmem:1:blob:{old[0].sha256}"
+
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await put(bus, 1, 1, old)
+        assert plain.ttl(name) == -1
+        await put(bus, 1, 1, new, replaced=[old[0].sha256])
+        assert 0 < plain.ttl(name) <= BLOB_GRACE_SECONDS
+        assert await bus.missing_blobs([old[0].sha256]) == set()
+        assert plain.ttl(name) == -1
+
+    run(server_url, work)
+
+
+def test_a_context_that_is_swapped_is_read_wholly_old_or_wholly_new(
+    server_url: str, plain: redis.Redis
+) -> None:
+    large = [parts_of(letter, [letter * 1_024] * 1_024) for letter in "abc"]
+    small = [parts_of("d", ["d" * 10])]
+    assert sum(len(data) for _, data in large) > 3 * 1024 * 1024
+    versions = {2 * n + even: even for n in range(20) for even in (0, 1)}
+
+    async def swap(bus: Bus) -> None:
+        for generation, is_small in versions.items():
+            now, before = (small, large) if is_small else (large, small)
+            await put(
+                bus,
+                1,
+                1 if is_small else 3 * 1_024,
+                *now,
+                generation=generation,
+                replaced=[entry.sha256 for entry, _ in before],
+            )
+
+    async def read(done: asyncio.Event, ready: asyncio.Semaphore) -> set[int]:
+        seen: set[int] = set()
+        async with client_at(server_url) as client:
+            while not done.is_set():
+                (context,), _ = await Bus(client).load_contexts([1], {})
+                texts = ["".join(one.texts) for one in context.parts]
+                if versions[context.generation]:
+                    assert (texts, context.tokens) == (["d" * 10], 1)
+                else:
+                    assert texts == [letter * 1_024 * 1_024 for letter in "abc"]
+                    assert context.tokens == 3 * 1_024
+                if not seen:
+                    ready.release()
+                seen.add(context.generation)
+        return seen
+
+    async def main() -> list[set[int]]:
+        done, ready = asyncio.Event(), asyncio.Semaphore(0)
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            client_at(server_url) as client,
+            asyncio.TaskGroup() as group,
+        ):
+            await put(Bus(client), 1, 3 * 1_024, *large)
+            readers = [group.create_task(read(done, ready)) for _ in range(8)]
+            for _ in readers:
+                await ready.acquire()
+            await swap(Bus(client))
+            done.set()
+        return [reader.result() for reader in readers]
+
+    seen = set().union(*asyncio.run(main()))
+    assert {versions[generation] for generation in seen} == {0, 1}
+
+
+def test_a_reader_that_comes_too_late_for_a_blob_reads_the_manifest_anew(
+    server_url: str, plain: redis.Redis
+) -> None:
+    old, new = parts_of("a", ["one"]), parts_of("b", ["two"])
+
+    class Slow(Bus):
+        """Between the manifest and the blobs, the shard changes and its old blob expires."""
+
+        async def _blobs(self, digests: Sequence[str]) -> list[bytes | None]:
+            if plain.exists(f"ifmem:1:blob:{old[0].sha256}"):
+                await put(self, 1, 1, new, generation=1)
+                plain.delete(f"ifmem:1:blob:{old[0].sha256}")
+            return await super()._blobs(digests)
+
+    async def work(client: Redis) -> None:
+        bus = Slow(client)
+        await put(bus, 1, 1, old)
+        (context,), _ = await bus.load_contexts([1], {})
+        assert (context.generation, [one.texts for one in context.parts]) == (1, [("two",)])
+
+    run(server_url, work)
