@@ -11,7 +11,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[pdf,docx]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[pdf,docx,semantic]' --group dev
 	touch $(STAMP)
 
 demo: setup

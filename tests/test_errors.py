@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from ifmem import errors
-from ifmem.errors import CapacityFull, Failed, IfMemError, OutcomeUnknown, from_wire, to_wire
+from ifmem.errors import Failed, IfMemError, IntegrityError, OutcomeUnknown, from_wire, to_wire
 
 DRAWN = re.compile(r"^    ( *)([A-Z]\w+) +(?:exit|(\d))", re.MULTILINE)
 
@@ -67,4 +67,4 @@ def test_an_error_of_a_later_version_arrives_as_a_failure_with_its_message() -> 
 
 def test_a_caller_may_catch_what_it_can_do_about_it() -> None:
     with pytest.raises(Failed):
-        raise CapacityFull("every shard is full")
+        raise IntegrityError("a blob is missing")

@@ -24,6 +24,7 @@ class Desk:
         self.project = path / "project" / ".ifmem.toml"
         self.directory = self.project.parent / "src" / "deep"
         self.directory.mkdir(parents=True)
+        self.user.touch()
         self.variables = {"IFMEM_CONFIG": str(self.user), "PATH": "/bin"}
 
     def read(self, flags: Mapping[str, object] | None = None) -> Settings:

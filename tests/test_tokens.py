@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ifmem import tokens
 
-LINE = "The retry budget is enforced in the client, once for each call.\n"
+LINE = "7 calls are the retry budget that the client may spend on one.\n"
 
 
 @pytest.mark.parametrize(

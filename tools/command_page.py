@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+
 from ifmem.entrypoints.cli.main import _app
 from ifmem.entrypoints.cli.session import Options
 

@@ -14,10 +14,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import claims
 import command_page
 import file_table
 import measured
+import settings_table
+
+import claims
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +29,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[Path], str]]] = {
     "docs/claims.md": {"claims": claims.render},
     "docs/cli.md": {"commands": command_page.render},
     "docs/retrieval.md": {"measured": measured.render_retrieval},
+    "docs/settings.md": {"settings": settings_table.render},
     "docs/deployment.md": {"measured": measured.render_sizing},
 }
 """Document, name of the part, and what writes it from the project's root."""
@@ -40,11 +43,11 @@ def rendered(root: Path, document: str) -> str:
     """
     text = (root / document).read_text(encoding="utf-8")
     for name, render in PARTS[document].items():
-        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        marks = re.compile(rf"(<!-- {name} -->\n)(.*?)(<!-- /{name} -->)", re.DOTALL)
         if marks.search(text) is None:
             raise ValueError(f"{document} has no <!-- {name} --> … <!-- /{name} -->")
-        body = render(root).rstrip("\n") + "\n"
-        text = marks.sub(lambda found, body=body: found[1] + body + found[2], text)
+        before, opening, _, closing, after = marks.split(text, maxsplit=1)
+        text = f"{before}{opening}{render(root).rstrip()}\n{closing}{after}"
     return text
 
 

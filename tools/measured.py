@@ -27,12 +27,18 @@ def conditions_line(report: Report) -> str:
     return (
         f"{had.get('at', '?')}, {had.get('host', '?')}, {had.get('cores', '?')} cores{busy}, "
         f"ifmem {had.get('ifmem', '?')} (commit {had.get('commit') or 'none'}), "
-        f"Python {had.get('python', '?')}, {had.get('server', '?')}"
+        f"Python {had.get('python', '?')}, {had.get('server', '?')}, "
+        f"extra `semantic` {had.get('semantic', 'off')}"
     )
 
 
 def render_retrieval(root: Path) -> str:
-    """Quality of every labelled set measured, each beside FTS5 of the same run."""
+    """Quality on every labelled set and on planted sentences."""
+    return _labelled(root) + "\n" + _planted(root)
+
+
+def _labelled(root: Path) -> str:
+    """Each set beside FTS5 of the same run."""
     found = list(reports(root, "retrieval-*"))
     if not found:
         return NONE_YET
@@ -41,7 +47,9 @@ def render_retrieval(root: Path) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, report in found:
-        rows = {"default settings": report, **report["baselines"]}
+        encoder = report.get("conditions", {}).get("semantic") == "on"
+        ours = "with `semantic`" if encoder else "default settings, no extra"
+        rows = {ours: report, **report["baselines"]}
         for system, taken in rows.items():
             figures = [*taken["recall"].values(), taken["ndcg10"], taken["mrr"]]
             cells = " | ".join(f"{figure:.3f}" for figure in figures)
@@ -52,6 +60,36 @@ def render_retrieval(root: Path) -> str:
     lines += [f"- `{name}`: {what}" for name, what in baselines.items()]
     lines += [f"- conditions of `{name}`: {conditions_line(report)}" for name, report in found]
     return "\n".join(lines) + "\n"
+
+
+def _planted(root: Path) -> str:
+    """Planted sentences found, quoted, and not made up."""
+    found = list(reports(root, "needles-*"))
+    if not found:
+        return f"Planted sentences: {NONE_YET}"
+    lines = [
+        "| report | tokens | questions | in recall | answered | refused, name unknown | "
+        "refused, name of another |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, report in found:
+        cells = [
+            f"`{name}`",
+            f"{report['tokens']:,}",
+            _by_kind(report["needles"], "d"),
+            _by_kind(report["answerable"], ".2f"),
+            _by_kind(report["answered"], ".2f"),
+            f"{report['abstained']:.2f} of {report['unanswerable']}",
+            f"{report['abstained_swapped']:.2f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines.append("")
+    lines += [f"- conditions of `{name}`: {conditions_line(report)}" for name, report in found]
+    return "\n".join(lines) + "\n"
+
+
+def _by_kind(figures: Mapping[str, Any], form: str) -> str:
+    return ", ".join(f"{kind} {figure:{form}}" for kind, figure in figures.items())
 
 
 def render_sizing(root: Path) -> str:

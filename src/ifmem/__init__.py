@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ifmem.client.memory import Memory
     from ifmem.client.overview import Progress
     from ifmem.errors import (
-        CapacityFull,
         ConfigError,
         Failed,
         IfMemError,
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "BlockingMemory",
-    "CapacityFull",
     "ConfigError",
     "Failed",
     "FindingLine",

@@ -1,9 +1,8 @@
 """Every error ifmem raises, arranged by what the caller can do about it.
 
     IfMemError                exit
-      Failed                   1   this call did not work; the store is as it was
+      Failed                   1   this call did not work
         Refused                1   trying again unchanged changes nothing
-          CapacityFull         1   every shard of a speciality is full
         IntegrityError         1   bytes do not match their checksum, or are missing
       Invalid                  2   the input breaks a stated rule
         ConfigError            2   a setting is wrong
@@ -39,15 +38,11 @@ class IfMemError(Exception):
 
 
 class Failed(IfMemError):
-    """The call did not work; nothing was stored."""
+    """The call did not work; what a load had stored before stays, the rest is as it was."""
 
 
 class Refused(Failed):
     """The call is understood and will not be done; trying again unchanged changes nothing."""
-
-
-class CapacityFull(Refused):
-    """Every shard of a speciality is full and no further one may open."""
 
 
 class IntegrityError(Failed):
@@ -91,7 +86,6 @@ _BY_NAME: Mapping[str, type[IfMemError]] = {
     for kind in (
         Failed,
         Refused,
-        CapacityFull,
         IntegrityError,
         Invalid,
         ConfigError,

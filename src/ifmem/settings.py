@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import platformdirs
@@ -69,6 +69,11 @@ class RecallSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The token budget of a recall that names none."""
 
 
+class RetrievalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    semantic: Literal["auto", "off"] = "auto"
+    """Whether the sentence encoder ranks too; auto: when the extra `semantic` is installed."""
+
+
 class FindingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window: Positive = 100_000
     """The newest findings kept on the bus; older ones are served from the store."""
@@ -104,6 +109,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ingest: IngestSettings = IngestSettings()
     ask: AskSettings = AskSettings()
     recall: RecallSettings = RecallSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
     findings: FindingSettings = FindingSettings()
     placement: tuple[PlacementEntry, ...] = msgspec.field(default_factory=_default_placement)
     """Which speciality a document belongs to; the first entry that matches wins."""
@@ -160,10 +166,30 @@ def read_settings(
     return settings, tuple(sorted(merged.values(), key=lambda entry: entry.name))
 
 
+def without_password(url: str) -> str:
+    """A URL with its password left out."""
+    scheme, separator, rest = url.partition("://")
+    credentials, _, server = rest.rpartition("@")
+    user = credentials.partition(":")[0]
+    return f"{scheme}{separator}{user}@{server}" if user else f"{scheme}{separator}{server}"
+
+
+def server_of(url: str) -> str:
+    """What a URL names, whoever asks: without user and password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}".rstrip("/")
+
+
 def user_file(environment: Mapping[str, str]) -> Path:
-    """The user's TOML; ``IFMEM_CONFIG`` names another."""
+    """The user's TOML; ``IFMEM_CONFIG`` names another.
+
+    Raises:
+        ConfigError: the named one is not there.
+    """
     named = environment.get("IFMEM_CONFIG")
     if named:
+        if not Path(named).exists():
+            raise ConfigError(f"IFMEM_CONFIG names {named}, which does not exist: correct it")
         return Path(named)
     return Path(platformdirs.user_config_dir("ifmem", appauthor=False)) / "config.toml"
 

@@ -24,14 +24,26 @@ def socket_path(home: Path, name: str) -> Path:
     plain = home / name
     if len(os.fsencode(plain)) <= MAX_SOCKET_BYTES:
         return plain
-    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    return _private_directory() / f"{digest}-{name}"
+    short = f"{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}-{name}"
+    for place in _private_places():
+        if len(os.fsencode(place / short)) <= MAX_SOCKET_BYTES:
+            return _private(place) / short
+    raise NotPermitted(
+        f"{home} is too long a path for a socket, and so is every private place: choose a --home "
+        "with a shorter path",
+        path=str(home),
+    )
 
 
-def _private_directory() -> Path:
+def _private_places() -> list[Path]:
+    """Where short socket paths may lie: the user's run-time directory, else a temporary one."""
+    own = f"ifmem-{os.geteuid()}"
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    parent = Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
-    directory = parent / f"ifmem-{os.geteuid()}"
+    places = [Path(runtime)] if runtime and Path(runtime).is_dir() else []
+    return [place / own for place in (*places, Path(tempfile.gettempdir()), Path("/tmp"))]
+
+
+def _private(directory: Path) -> Path:
     directory.mkdir(mode=0o700, exist_ok=True)
     # In a shared temporary directory anybody can make the name first, or point it elsewhere.
     status = directory.lstat()

@@ -11,7 +11,7 @@ from ifmem.benchmarks import load, rereading
 from ifmem.benchmarks.load import LoadBenchReport
 
 TOKENS = 3_000
-N, BASELINE_N = 6, 3
+N, BASELINE_N = 20, 10
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_every_ratio_stands_beside_its_baseline_and_its_samples(report: LoadBenc
         medians = [sorted(one)[len(one) // 2] for one in (samples, ours)]
         assert baseline.ratio == pytest.approx(medians[0] / medians[1], rel=0.5)
         shown = next(line for line in load.lines(report) if line.startswith(f"{name} "))
-        assert f"{baseline.ratio:.1f}×" in shown
+        assert f"{baseline.ratio:.2f}×" in shown
         assert f"{baseline.p50_ms:.2f}" in shown
 
 
@@ -58,6 +58,12 @@ def test_goals_are_printed_just_as_large_when_missed(report: LoadBenchReport) ->
         for shape in (report, missed):
             assert any(goal.goal in line and "REACHED" in line for line in load.lines(shape))
     assert not any(line.startswith("REACHED") for line in load.lines(missed))
+
+
+def test_the_report_for_people_lies_beside_its_samples(report: LoadBenchReport) -> None:
+    text = Path(report.written).with_suffix(".txt").read_text(encoding="utf-8")
+    shown = load.lines(msgspec.structs.replace(report, written=""))
+    assert text.splitlines() == shown
 
 
 def test_reading_again_gives_the_text_that_is_compared(tmp_path: Path) -> None:

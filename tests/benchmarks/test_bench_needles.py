@@ -62,7 +62,7 @@ def test_swapped_names_ask_one_thing_of_another() -> None:
 
 
 def test_planted_facts_are_found_quoted_and_not_made_up(tmp_path: Path) -> None:
-    report = needles.run(tokens=60_000, out=tmp_path)
+    report = needles.run(tokens=200_000, out=tmp_path)
     count = len(FACTS)
     assert report.needles == {"named": count, "paraphrase": count}
     assert report.answerable["named"] == 1.0

@@ -78,7 +78,7 @@ def test_plain_search_is_fts5_with_and_without_stop_words(folder: Path) -> None:
 
 
 def test_a_set_with_a_missing_or_broken_file_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="corpus.jsonl"):
+    with pytest.raises(NotFound, match=r"corpus\.jsonl"):
         retrieval.run(tmp_path)
     for name in ("corpus.jsonl", "queries.jsonl"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())

@@ -23,7 +23,9 @@ from ifmem.engine.evidence import (
 from ifmem.engine.masking import mask
 
 texts = st.text(st.sampled_from("ab .!?\n\"')# 1"), max_size=80)
-words = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+words = st.text("ab \n.", max_size=12) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=60
+)
 
 
 def quotes(text: str, weights: dict[str, float], header: str = "") -> list[tuple[str, float]]:
@@ -128,7 +130,19 @@ def test_a_quote_is_found_with_other_white_space() -> None:
 
 
 @pytest.mark.parametrize(
-    "quote", ["", "  \n", "two one", "onetwo", "one two three five", "ONE", "o.e", "one two  x"]
+    "quote",
+    [
+        "",
+        "  \n",
+        "two one",
+        "onetwo",
+        "one two three five",
+        "ONE",
+        "o.e",
+        "one two  x",
+        "o ne",
+        "t wo",
+    ],
 )
 def test_what_does_not_stand_there_is_not_found(quote: str) -> None:
     assert locate(quote, "one\n two three") is None

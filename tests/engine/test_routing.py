@@ -26,9 +26,9 @@ def routed(
 
 
 def test_one_shard_that_holds_most_of_the_score_is_asked_alone() -> None:
-    found = routed([(2, 9.0), (1, 1.0)])
+    found = routed([(2, 5.0), (2, 4.0), (2, 3.0), (1, 2.5)])
     assert (found.asked, found.missing) == ((2,), ())
-    assert found.reason == "shard 2 with 90% of the score"
+    assert found.reason == "shard 2 with 83% of the score"
 
 
 def test_shards_are_added_until_enough_of_the_score_is_covered() -> None:
@@ -39,8 +39,13 @@ def test_shards_are_added_until_enough_of_the_score_is_covered() -> None:
 
 def test_many_weak_passages_do_not_outweigh_the_best_few() -> None:
     crowd = [(3, 1.0)] * 1_000
+    assert routed([(1, 1.9)] * TOP_PASSAGES + [(3, 1.0)]).asked == (1,)
+    assert routed([*[(1, 1.9)] * TOP_PASSAGES, *crowd]).asked == (1, 3)
+
+
+def test_passages_far_below_the_best_do_not_count_however_many() -> None:
+    crowd = [(3, 1.0)] * 1_000
     assert routed([(1, 50.0), *crowd]).asked == (1,)
-    assert routed([(1, 1.0 * TOP_PASSAGES), *crowd]).asked == (1, 3)
 
 
 def test_flat_scores_ask_everyone() -> None:

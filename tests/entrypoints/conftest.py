@@ -29,7 +29,7 @@ class CommandLine:
             **inherited,
             "IFMEM_HOME": str(home),
             "IFMEM_SPACE": space,
-            "IFMEM_CONFIG": str(directory / "no-user-settings.toml"),
+            "IFMEM_CONFIG": os.devnull,
         }
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -105,6 +106,18 @@ def test_a_passage_has_a_score_when_it_is_live_and_holds_the_term(
     assert [bool(score > 0) for score in scores] == [
         term in words and number not in removed for number, words in enumerate(passages)
     ]
+
+
+def test_what_is_added_while_a_search_runs_is_left_out_of_it() -> None:
+    postings = index_of("ant bee")
+
+    def terms() -> Iterator[tuple[str, float]]:
+        yield "ant", 1.0
+        postings.add({"ant": 1, "bee": 1})
+        yield "bee", 1.0
+
+    assert len(postings.scores(terms())) == 1
+    assert found(postings, "bee") == [0, 1]
 
 
 def test_a_reader_beside_the_writer_sees_whole_passages_only() -> None:

@@ -85,6 +85,20 @@ def test_a_turn_takes_some_of_the_score_of_the_turn_before_and_after_it() -> Non
     assert ranked([0, 0, 1, 0, 0]).best == [2]
 
 
+def test_a_turn_that_came_after_the_search_began_lends_nothing() -> None:
+    found = rank(
+        np.array([0, 1], np.float32),
+        NOBODY,
+        trust=1.0,
+        before=np.array([-1, 0]),
+        after=np.array([1, 2]),
+        within=None,
+        limit=9,
+    )
+    assert found.best == [1, 0]
+    assert found.neighbour[1] == 0
+
+
 scores = st.lists(st.floats(0, 50, width=32), min_size=1, max_size=20)
 vectors = st.dictionaries(st.integers(0, 19), st.floats(0.0625, 1, width=32), max_size=8)
 

@@ -143,9 +143,10 @@ def test_neighbours_lift_no_prose_and_no_turn_of_another_chat(passage: MakePassa
     assert all(hit.neighbour == 0 for hit in hits(index, "zebras"))
 
 
-def test_a_turn_has_no_neighbour_across_a_passage_that_is_none(passage: MakePassage) -> None:
+@pytest.mark.parametrize("between", ["***", "Zebras sleep"])
+def test_a_passage_that_is_no_turn_is_nobodys_neighbour(passage: MakePassage, between: str) -> None:
     index = SpaceIndex()
-    turns = [passage("Zebras sleep", speaker="ada"), passage("***"), passage("Bye", speaker="bob")]
+    turns = [passage("Zebras", speaker="ada"), passage(between), passage("Bye", speaker="bob")]
     index.add(turns)
     assert all(hit.neighbour == 0 for hit in hits(index, "zebras"))
 

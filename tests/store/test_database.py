@@ -92,6 +92,21 @@ def test_a_job_that_breaks_a_constraint_fails_in_our_words(database: Database) -
     assert database.read(lambda c: c.execute("SELECT value FROM meta").fetchall()) == [("one",)]
 
 
+def test_a_commit_that_is_refused_is_undone_and_the_next_goes_on(database: Database) -> None:
+    def orphan(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA defer_foreign_keys = ON")
+        connection.execute("INSERT INTO neighbourhood VALUES ('src', 'files-git', 99)")
+
+    gate = Gate(database)
+    beside, broken = database.write(put("beside")), database.write(orphan)
+    gate.open()
+    for job in (beside, broken):
+        with pytest.raises(Failed, match="FOREIGN KEY"):
+            job.result(PATIENCE_S)
+    assert names(database) == []
+    assert database.write(put("next")).result(PATIENCE_S) == 1
+
+
 def test_a_job_sees_what_the_job_before_it_in_the_commit_did(database: Database) -> None:
     gate = Gate(database)
     database.write(put("a"))

@@ -31,9 +31,11 @@ class Conditions(msgspec.Struct, frozen=True):
     server: str
     persistence: str
     tokenizer: str
+    semantic: str = "off"
+    """``on``: everything was embedded by the extra ``semantic`` before the first question."""
 
 
-def conditions(server: str) -> Conditions:
+def conditions(server: str, *, semantic: bool = False) -> Conditions:
     """The conditions now; ``server`` is the name and version of the Redis that was used."""
     return Conditions(
         at=clock.stamp(clock.now()),
@@ -46,6 +48,7 @@ def conditions(server: str) -> Conditions:
         server=server,
         persistence=_PERSISTENCE,
         tokenizer=TOKENIZER,
+        semantic="on" if semantic else "off",
     )
 
 

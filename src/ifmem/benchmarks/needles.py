@@ -15,6 +15,7 @@ from ifmem.benchmarks.conditions import Conditions, conditions
 from ifmem.benchmarks.labelled import CorpusRow, LabelledSet, load_into, read_labelled_set
 from ifmem.benchmarks.planted import Needle, plant
 from ifmem.benchmarks.report import Goal, condition_lines, goal_lines, table, write
+from ifmem.benchmarks.settling import until_embedded
 from ifmem.benchmarks.throwaway import Throwaway, throwaway
 from ifmem.benchmarks.unanswerable import unanswerable, with_swapped_names
 from ifmem.client.memory import Memory
@@ -69,6 +70,7 @@ def run(
     directory: Path | None = None,
     tokens: int = _TOKENS,
     seed: int = _SEED,
+    semantic: bool = False,
     out: Path | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> NeedlesReport:
@@ -79,19 +81,21 @@ def run(
             invented facts are planted in the standard library.
         tokens: of the library's text.
         seed: decides names, numbers and places.
+        semantic: with the extra of that name, once it has embedded everything.
         out: the folder for the report.
     """
-    return asyncio.run(_run(directory, tokens, seed, out, note))
+    return asyncio.run(_run(directory, tokens, seed, semantic, out, note))
 
 
 async def _run(
     directory: Path | None,
     tokens: int,
     seed: int,
+    semantic: bool,
     out: Path | None,
     note: Callable[[str], None],
 ) -> NeedlesReport:
-    async with throwaway() as place:
+    async with throwaway(semantic=semantic) as place:
         if directory is None:
             name = "planted"
             needles, words = await _planted(place, tokens, seed, note)
@@ -101,6 +105,8 @@ async def _run(
             note(f"loading {len(given.rows):,} rows of {name}")
             await load_into(place.memory, given.rows)
             needles, words = needles_of(given), _vocabulary(row.text for row in given.rows)
+        if semantic:
+            await until_embedded(place.memory, note)
         note(f"{len(needles)} questions, and as many that nothing answers")
         asked = [await _ask(place.memory, needle) for needle in needles]
         strangers = unanswerable(needles, words, seed=seed)
@@ -132,9 +138,10 @@ async def _run(
         abstained_swapped=_share([not one.answered for one in swapped]),
         goals=_goals(answerable, answered, abstained),
         asked=asked + told + swapped,
-        conditions=conditions(status.redis.version),
+        conditions=conditions(status.redis.version, semantic=semantic),
     )
-    path = write(f"needles-{name}", report, {}, out, Path.cwd())
+    file = f"needles-{name}" + "-semantic" * semantic
+    path = write(file, report, {}, lines=lines(report), out=out, directory=Path.cwd())
     return msgspec.structs.replace(report, written=str(path))
 
 

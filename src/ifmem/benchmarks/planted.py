@@ -103,7 +103,7 @@ FACTS = (
     (
         "Botanist {name} labels her ferns in mirror writing.",
         "How does {name} mark specimens?",
-        "Who writes reversed tags for plants?",
+        "Who puts reversed tags on plants?",
     ),
     (
         "The {name} windmill turns backwards during a full moon.",

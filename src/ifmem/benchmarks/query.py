@@ -23,6 +23,7 @@ from ifmem.benchmarks.report import (
     table,
     write,
 )
+from ifmem.benchmarks.settling import until_embedded
 from ifmem.benchmarks.statistics import Latency, latency
 from ifmem.benchmarks.texts import Copied
 from ifmem.benchmarks.throwaway import throwaway
@@ -77,6 +78,7 @@ def run(
     n: int = 1_000,
     clients: Sequence[int] = CLIENTS,
     directory: Path | None = None,
+    semantic: bool = False,
     out: Path | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> QueryReport:
@@ -87,12 +89,13 @@ def run(
         n: questions at each point.
         clients: how many ask at once, one after the other.
         directory: where the text is taken from; by default trees that most machines have.
+        semantic: with the extra of that name, once it has embedded everything.
         out: the folder for the raw samples.
 
     Raises:
         Refused: there is not enough text.
     """
-    return asyncio.run(_run(tokens, n, clients, directory, out, note))
+    return asyncio.run(_run(tokens, n, clients, directory, semantic, out, note))
 
 
 async def _run(
@@ -100,16 +103,19 @@ async def _run(
     n: int,
     clients: Sequence[int],
     directory: Path | None,
+    semantic: bool,
     out: Path | None,
     note: Callable[[str], None],
 ) -> QueryReport:
     raw: dict[str, list[float]] = {}
     trees = (directory,) if directory else texts.machine_trees()
-    async with throwaway() as place:
+    async with throwaway(semantic=semantic) as place:
         corpus = place.directory / "corpus"
         copied = await asyncio.to_thread(texts.copy_from_trees, trees, corpus, at_least=tokens)
         note(f"loading {copied.tokens:,} tokens of {copied.files:,} files")
         loaded = await place.memory.load(corpus)
+        if semantic:
+            await until_embedded(place.memory, note)
         asked = await asyncio.to_thread(questions, corpus, n + _WARM_UP)
         settings = place.memory.settings
         points = []
@@ -133,9 +139,16 @@ async def _run(
         points=points,
         goals=_goals(points, loaded.tokens, loaded.bytes / 1e6 / loaded.seconds, peak),
         questions=f"{n:,} lines of comments, docstrings and prose of the loaded text, seeded",
-        conditions=conditions(status.redis.version),
+        conditions=conditions(status.redis.version, semantic=semantic),
     )
-    path = write(f"query-{_millions(copied)}", report, raw, out, Path.cwd())
+    path = write(
+        f"query-{_millions(copied)}" + "-semantic" * semantic,
+        report,
+        raw,
+        lines=lines(report),
+        out=out,
+        directory=Path.cwd(),
+    )
     return msgspec.structs.replace(report, written=str(path))
 
 

@@ -24,11 +24,18 @@ Samples = Mapping[str, Sequence[float]]
 
 
 def write(
-    name: str, report: msgspec.Struct, samples: Samples, out: Path | None, directory: Path
+    name: str,
+    report: msgspec.Struct,
+    samples: Samples,
+    *,
+    lines: Sequence[str],
+    out: Path | None,
+    directory: Path,
 ) -> Path:
     """Write a report with its raw samples as ``NAME.json``, and say where.
 
     Args:
+        lines: the report for a person, written beside it as ``NAME.txt``.
         out: the folder; by default ``benchmarks/results`` in a checkout, else ``ifmem-bench``.
         directory: where the person stands.
     """
@@ -38,6 +45,7 @@ def write(
     rounded = {what: [round(one, 4) for one in many] for what, many in samples.items()}
     whole = msgspec.to_builtins(report) | {"samples_ms": rounded}
     path.write_bytes(_readable(whole))
+    path.with_suffix(".txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
@@ -71,7 +79,7 @@ def condition_lines(given: Conditions) -> list[str]:
         f"{given.at}, {given.host}, {given.cores} cores{busy}",
         f"ifmem {given.ifmem} (commit {given.commit or 'none'}), Python {given.python}, "
         f"{given.server}",
-        f"{given.persistence}; tokens are {given.tokenizer}",
+        f"{given.persistence}; tokens are {given.tokenizer}; extra semantic {given.semantic}",
     ]
 
 
@@ -85,12 +93,12 @@ LATENCY_HEADER = ("ms", "n", "p50", "p95", "p99", "max")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table; the first column stands left, the others right."""
+    """Lines of a table; the first column and those without a name stand left, the others right."""
     cells = [list(header), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
+            cell.rjust(width) if place and header[place] else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in cells

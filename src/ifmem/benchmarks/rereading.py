@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +70,6 @@ def measure(
         if turn >= warm_up:
             samples.append(taken)
         del result
-    gc.collect()
     return samples
 
 

@@ -14,6 +14,7 @@ from ifmem.benchmarks.labelled import LabelledSet, load_into, read_labelled_set
 from ifmem.benchmarks.plain_search import plain_search
 from ifmem.benchmarks.ranked_lists import Quality, quality, quality_by_category
 from ifmem.benchmarks.report import condition_lines, table, write
+from ifmem.benchmarks.settling import until_embedded
 from ifmem.benchmarks.statistics import Latency, latency
 from ifmem.benchmarks.throwaway import throwaway
 from ifmem.client.memory import Memory
@@ -68,6 +69,7 @@ def run(
     directory: Path,
     *,
     run_file: Path | None = None,
+    semantic: bool = False,
     out: Path | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> RetrievalReport:
@@ -76,24 +78,31 @@ def run(
     Args:
         directory: holds ``corpus.jsonl``, ``queries.jsonl`` and ``qrels.tsv``.
         run_file: gets ``{"query-id": [ids…]}``, a line for each query.
+        semantic: with the extra of that name, once it has embedded everything.
         out: the folder for the report.
 
     Raises:
         NotFound, Invalid: the directory holds no such set.
     """
-    return asyncio.run(_run(read_labelled_set(directory), run_file, out, note))
+    return asyncio.run(_run(read_labelled_set(directory), run_file, semantic, out, note))
 
 
 async def _run(
-    given: LabelledSet, run_file: Path | None, out: Path | None, note: Callable[[str], None]
+    given: LabelledSet,
+    run_file: Path | None,
+    semantic: bool,
+    out: Path | None,
+    note: Callable[[str], None],
 ) -> RetrievalReport:
     inside: list[float] = []
     outside: list[float] = []
-    async with throwaway() as place:
+    async with throwaway(semantic=semantic) as place:
         note(f"loading {len(given.rows):,} rows of {given.name}")
         started = clock.stopwatch_ns()
         await load_into(place.memory, given.rows)
         seconds = clock.milliseconds_since(started) / 1000
+        if semantic:
+            await until_embedded(place.memory, note)
         note(f"{len(given.queries):,} queries")
         found = await _recalled(place.memory, given, inside, outside)
         status = await place.memory.status()
@@ -118,12 +127,13 @@ async def _run(
         p95_ms=times.p95_ms,
         end_to_end=latency(outside),
         baselines=baselines,
-        conditions=conditions(status.redis.version),
+        conditions=conditions(status.redis.version, semantic=semantic),
     )
     if run_file is not None:
         _write_run(run_file, found)
     raw = {"recall_inside": inside, "recall_end_to_end": outside} | plain_ms
-    path = write(f"retrieval-{given.name}", report, raw, out, Path.cwd())
+    name = f"retrieval-{given.name}" + "-semantic" * semantic
+    path = write(name, report, raw, lines=lines(report), out=out, directory=Path.cwd())
     return msgspec.structs.replace(report, written=str(path))
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from ifmem.client import launch
 from ifmem.client.memory import Memory
-from ifmem.settings import Settings
+from ifmem.settings import RetrievalSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,20 @@ class Throwaway:
 
 
 @asynccontextmanager
-async def throwaway(settings: Settings | None = None) -> AsyncIterator[Throwaway]:
+async def throwaway(
+    settings: Settings | None = None, *, semantic: bool = False
+) -> AsyncIterator[Throwaway]:
     """A memory with default settings or these; on the way out nothing of it is left.
 
-    The user's own configuration is not read, so that a figure means the same everywhere.
+    The user's own configuration is not read, so that a figure means the same everywhere. Nor does
+    it depend on what is installed: the extra ``semantic`` takes part only when asked for.
     """
     directory = Path(tempfile.mkdtemp(prefix="ifmem-"))
-    given = msgspec.structs.replace(settings or Settings(), home=str(directory / "home"))
+    given = msgspec.structs.replace(
+        settings or Settings(),
+        home=str(directory / "home"),
+        retrieval=RetrievalSettings(semantic="auto" if semantic else "off"),
+    )
     try:
         async with Memory.open(settings=given) as memory:
             yield Throwaway(memory, directory)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from ifmem.bus.replies import by_the_thousand, integer, raise_refusals, rows, text, translated
 from ifmem.bus.server_side import ServerSide
 from ifmem.bus.state import Context, ShardState, WorkerState
 from ifmem.domain.shard import Shard
@@ -47,8 +46,8 @@ class Bus:
             NotPermitted: they carry another store's id, or seed keys that no store owns.
         """
         of = self.keys.of
-        async with _translated():
-            owner = _text(
+        async with translated():
+            owner = text(
                 await self._server.call(
                     "claim",
                     [of(keys.OWNER), of(keys.CONTEXT_ACTIVE)],
@@ -79,7 +78,7 @@ class Bus:
         manifest names any more expire last: a reader sees the old context or the new one.
         """
         of, n = self.keys.of, shard.number
-        async with _translated():
+        async with translated():
             if new_blobs:
                 async with self._client.pipeline(transaction=False) as pipe:
                     for digest, data in new_blobs.items():
@@ -115,7 +114,7 @@ class Bus:
     async def set_active(self, shards: Sequence[int], *, active: bool) -> int:
         """Mark shards as held by a live worker or not; the new ``context:active``."""
         of = self.keys.of
-        async with _translated():
+        async with translated():
             total = await self._server.call(
                 "set_active",
                 [
@@ -131,8 +130,13 @@ class Bus:
     async def shards(self) -> tuple[int, list[ShardState]]:
         """``context:active`` and the state of every shard, by number: two round trips."""
         of = self.keys.of
-        async with _translated():
+        async with translated():
             numbers = sorted(int(n) for n in await self._client.smembers(of(keys.SHARDS)))
+            if not numbers:
+                raise Unavailable(
+                    "the bus has lost the keys of this space: they are written again from the "
+                    "store at the next heartbeat, or at once by `ifmem doctor --repair`"
+                )
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.get(of(keys.CONTEXT_ACTIVE))
                 for n in numbers:
@@ -142,24 +146,25 @@ class Bus:
                         of(keys.SHARD_ACTIVE, n=n),
                     )
                     pipe.hgetall(of(keys.SHARD_CARD, n=n))
-                total, *rows = await pipe.execute(raise_on_error=False)
+                total, *replies = await pipe.execute(raise_on_error=False)
+            raise_refusals(replies)
         states = []
-        for n, counts, card in zip(numbers, rows[::2], rows[1::2], strict=True):
-            capacity, tokens, active = (_text(value) for value in _rows(counts, 3))
+        for n, counts, card in zip(numbers, replies[::2], replies[1::2], strict=True):
+            capacity, tokens, active = (text(value) for value in rows(counts, 3))
             about = card if isinstance(card, dict) else {}
             states.append(
                 ShardState(
                     number=n,
-                    speciality=_text(about.get(b"speciality")) or "?",
-                    capacity=_integer(capacity),
-                    tokens=_integer(tokens),
+                    speciality=text(about.get(b"speciality")) or "?",
+                    capacity=integer(capacity),
+                    tokens=integer(tokens),
                     active=active == "1",
-                    documents=_integer(_text(about.get(b"documents"))),
-                    generation=_integer(_text(about.get(b"generation"))),
-                    worker=_text(about.get(b"worker")),
+                    documents=integer(text(about.get(b"documents"))),
+                    generation=integer(text(about.get(b"generation"))),
+                    worker=text(about.get(b"worker")),
                 )
             )
-        return _integer(_text(total)), states
+        return integer(text(total)), states
 
     async def load_contexts(
         self, numbers: Sequence[int], held: Mapping[str, list[blob.LoadedPart]]
@@ -206,7 +211,7 @@ class Bus:
     async def _manifests(self, numbers: Sequence[int]) -> list[blob.Manifest]:
         if not numbers:
             return []
-        async with _translated():
+        async with translated():
             found = await self._client.mget([self.keys.of(keys.MANIFEST, n=n) for n in numbers])
         for n, value in zip(numbers, found, strict=True):
             if value is None:
@@ -219,13 +224,13 @@ class Bus:
     async def _blobs(self, digests: Sequence[str]) -> list[bytes | None]:
         if not digests:
             return []
-        async with _translated():
+        async with translated():
             names = [self.keys.of(keys.BLOB, sha256=digest) for digest in digests]
             return cast("list[bytes | None]", await self._client.mget(names))
 
     async def missing_blobs(self, digests: Sequence[str]) -> set[str]:
         """Those of the digests that the bus does not have."""
-        async with _translated(), self._client.pipeline(transaction=False) as pipe:
+        async with translated(), self._client.pipeline(transaction=False) as pipe:
             for digest in digests:
                 pipe.persist(self.keys.of(keys.BLOB, sha256=digest))
                 pipe.exists(self.keys.of(keys.BLOB, sha256=digest))
@@ -238,7 +243,7 @@ class Bus:
         """Publish a finding: value, order, count and wake-up in one step."""
         of = self.keys.of
         envelope = msgspec.json.encode({"finding_id": finding_id, "cursor": str(sequence)})
-        async with _translated():
+        async with translated():
             await self._server.call(
                 "put_finding",
                 [
@@ -261,36 +266,34 @@ class Bus:
     ) -> None:
         """Make the window of findings equal to these (id, sequence, body), oldest first.
 
-        Those that the bus has already are not sent again.
+        A thousand that the bus has already are passed over together.
         """
         of = self.keys.of
-        async with _translated():
-            scored = cast(
-                "list[tuple[bytes, float]]",
-                await self._client.zrange(of(keys.FINDINGS), 0, -1, withscores=True),
-            )
-            there = {(i.decode(), int(score)) for i, score in scored}
-            wanted = {(i, sequence) for i, sequence, _ in newest}
-            async with self._client.pipeline(transaction=False) as pipe:
-                for i, _ in there - wanted:
-                    pipe.delete(of(keys.FINDING, uuid=i))
-                    pipe.zrem(of(keys.FINDINGS), i)
-                for i, sequence, body in newest:
-                    if (i, sequence) not in there:
-                        pipe.set(of(keys.FINDING, uuid=i), body)
-                        pipe.zadd(of(keys.FINDINGS), {i: sequence})
-                pipe.hset(of(keys.COUNTERS), "findings", str(stored))
-                await pipe.execute()
+        async with translated():
+            scored = await self._client.zrange(of(keys.FINDINGS), 0, -1, withscores=True)
+            there = {i.decode(): int(n) for i, n in cast("list[tuple[bytes, float]]", scored)}
+            for some in by_the_thousand(sorted(there.keys() - {i for i, _, _ in newest})):
+                await self._client.delete(*(of(keys.FINDING, uuid=i) for i in some))
+                await self._client.zrem(of(keys.FINDINGS), *some)
+            for batch in by_the_thousand(newest):
+                names = [of(keys.FINDING, uuid=i) for i, _, _ in batch]
+                known = all(there.get(i) == n for i, n, _ in batch)
+                if known and await self._client.exists(*names) == len(batch):
+                    continue
+                bodies = (body for _, _, body in batch)
+                await self._client.mset(dict(zip(names, bodies, strict=True)))
+                await self._client.zadd(of(keys.FINDINGS), {i: n for i, n, _ in batch})
+            await self._client.hset(of(keys.COUNTERS), "findings", str(stored))
 
     async def owner(self) -> str | None:
         """The id of the store that these keys were built from; None when the bus lost them."""
-        async with _translated():
-            return _text(await self._client.get(self.keys.of(keys.OWNER)))
+        async with translated():
+            return text(await self._client.get(self.keys.of(keys.OWNER)))
 
     async def drop_finding(self, finding_id: str, *, stored: int) -> None:
         """Take a forgotten finding off the bus."""
         of = self.keys.of
-        async with _translated():
+        async with translated():
             await self._server.call(
                 "drop_finding",
                 [of(keys.FINDING, uuid=finding_id), of(keys.FINDINGS), of(keys.COUNTERS)],
@@ -300,26 +303,26 @@ class Bus:
 
     async def findings_stored(self) -> int:
         """How many findings the store holds, as last counted."""
-        async with _translated():
+        async with translated():
             count = await self._client.hget(self.keys.of(keys.COUNTERS), "findings")
-        return _integer(_text(count))
+        return integer(text(count))
 
     async def beat(self, worker_id: str, *, expiry_seconds: int) -> str:
         """Write a heartbeat; its time by the server's clock."""
         of = self.keys.of
-        async with _translated():
+        async with translated():
             stamp = await self._server.call(
                 "beat",
                 [of(keys.WORKER_STATUS, id=worker_id), of(keys.WORKERS)],
                 worker_id,
                 expiry_seconds,
             )
-        return _text(stamp) or ""
+        return text(stamp) or ""
 
     async def leave(self, worker_id: str) -> None:
         """Take a worker that stops off the bus."""
         of = self.keys.of
-        async with _translated():
+        async with translated():
             await self._server.call(
                 "leave",
                 [
@@ -333,16 +336,16 @@ class Bus:
     async def workers(self) -> list[WorkerState]:
         """The workers seen lately, newest heartbeat first."""
         of = self.keys.of
-        async with _translated():
-            ids = [_text(i) or "" for i in await self._client.zrevrange(of(keys.WORKERS), 0, 999)]
+        async with translated():
+            ids = [text(i) or "" for i in await self._client.zrevrange(of(keys.WORKERS), 0, 999)]
             names = [of(keys.WORKER_STATUS, id=i) for i in ids]
             stamps = await self._client.mget(names) if ids else []
-        return [WorkerState(i, _text(stamp)) for i, stamp in zip(ids, stamps, strict=True)]
+        return [WorkerState(i, text(stamp)) for i, stamp in zip(ids, stamps, strict=True)]
 
     async def put_librarians(self) -> None:
         """Write the librarians' keys: offline, without quota, until one starts."""
         of = self.keys.of
-        async with _translated(), self._client.pipeline(transaction=True) as pipe:
+        async with translated(), self._client.pipeline(transaction=True) as pipe:
             for n in keys.LIBRARIANS:
                 pipe.set(of(keys.LIBRARIAN_STATUS, n=n), "offline", nx=True)
                 pipe.set(of(keys.LIBRARIAN_QUOTA, n=n), 0, nx=True)
@@ -353,41 +356,14 @@ class Bus:
         """Number, status, quota and capacity of each librarian."""
         of = self.keys.of
         kinds = (keys.LIBRARIAN_STATUS, keys.LIBRARIAN_QUOTA, keys.LIBRARIAN_CAPACITY)
-        async with _translated():
+        async with translated():
             values = await self._client.mget([of(k, n=n) for n in keys.LIBRARIANS for k in kinds])
         return [
             (
                 n,
-                _text(values[3 * i]) or "offline",
-                _integer(_text(values[3 * i + 1])),
-                _integer(_text(values[3 * i + 2])),
+                text(values[3 * i]) or "offline",
+                integer(text(values[3 * i + 1])),
+                integer(text(values[3 * i + 2])),
             )
             for i, n in enumerate(keys.LIBRARIANS)
         ]
-
-
-@contextlib.asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise Unavailable(
-            f"the bus did not answer ({str(error)[:200]}): see `ifmem doctor`"
-        ) from error
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else None
-
-
-def _integer(text: str | None) -> int:
-    try:
-        return int(text or 0)
-    except ValueError:
-        return 0
-
-
-def _rows(value: object, count: int) -> list[object]:
-    return list(value) if isinstance(value, list) else [None] * count

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -16,7 +15,7 @@ from redis.exceptions import AuthenticationError, RedisError
 
 from ifmem.bus import embedded
 from ifmem.errors import ConfigError, NotPermitted, Unavailable
-from ifmem.settings import RedisSettings
+from ifmem.settings import RedisSettings, without_password
 
 OLDEST_MAJOR = 7
 _CONNECT_SECONDS = 5.0
@@ -55,15 +54,6 @@ async def connect(settings: RedisSettings, directory: Path) -> Server:
     return await _checked(_client(endpoint.url), endpoint.url, embedded=True, fresh=endpoint.fresh)
 
 
-def without_password(url: str) -> str:
-    """The URL with its password left out."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user = f"{parts.username}@" if parts.username else ""
-    return urlunsplit(parts._replace(netloc=user + parts.netloc.rpartition("@")[2]))
-
-
 def _client(url: str) -> Redis:
     try:
         client: Redis = Redis.from_url(
@@ -91,7 +81,7 @@ async def _checked(client: Redis, url: str, *, embedded: bool, fresh: bool) -> S
         raise NotPermitted(f"{shown} refused the user or password: {error}") from error
     except (RedisError, OSError, UnicodeError) as error:
         await client.aclose()
-        if re.search(r"NOPERM|NOAUTH|WRONGPASS", str(error)):
+        if re.search(r"NOPERM|NOAUTH|WRONGPASS|invalid username-password", str(error)):
             raise NotPermitted(
                 f"{shown} refused: {error}; `ifmem doctor` prints the ACL line a user needs"
             ) from error

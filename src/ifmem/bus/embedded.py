@@ -27,15 +27,16 @@ from ifmem.bus.server_binary import choose_binary, made_executable, packaged_bin
 from ifmem.bus.server_directory import (
     DATA,
     LOG,
+    SOCKET,
     free_name,
     holds_data,
     in_our_words,
     last_word,
     make_private,
     opened_log,
-    socket_path,
 )
 from ifmem.errors import Failed, IfMemError, Unavailable
+from ifmem.sockets import socket_path
 
 _LOOK_S = 0.002
 _LOOKS = 15_000
@@ -125,7 +126,7 @@ def _started(directory: Path, idle: timedelta, binary: Path | None) -> Endpoint:
         program = made_executable(
             binary or choose_binary(packaged_binary()), private=directory
         ).absolute()
-        launch = _Launch(directory, program, idle, socket_path(directory), start_fd)
+        launch = _Launch(directory, program, idle, socket_path(directory, SOCKET), start_fd)
         try:
             return launch.with_data_if_it_can_be_read()
         except _ServerExited as exited:

@@ -1,5 +1,5 @@
--- Every step that must be atomic on the bus, once. Loaded as a function library named `ifmem`;
--- where the server forbids functions, `bus/server_side.py` runs the same bodies as scripts.
+-- Every step that must be atomic on the bus, once. Loaded as a function library whose
+-- name carries the digest of this text; where the server forbids functions, `bus/server_side.py` runs the same bodies as scripts.
 --
 -- Keys are declared by the caller in KEYS. The one exception is told at its place: sums over all
 -- shards read names built from the space's prefix, which share its hash tag on a cluster.

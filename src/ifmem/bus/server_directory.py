@@ -6,9 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
-from tempfile import gettempdir
 from typing import IO
 
 from ifmem.bus.nanny import START_LOCK
@@ -18,8 +16,6 @@ LOG = "server.log"
 DATA = "data"
 SOCKET = "bus.sock"
 
-_LONGEST_SOCKET_PATH = 100
-"""Bytes. The kernel's limit is 104 on macOS and 108 on Linux, with the final zero."""
 _LARGEST_LOG = 1 << 20
 _REMEDY = "choose another home with --home"
 
@@ -53,22 +49,6 @@ def make_private(directory: Path) -> None:
     if not (directory / START_LOCK).exists() and any(directory.iterdir()):
         raise NotPermitted(f"{directory} is open to others and holds other files; {_REMEDY}")
     directory.chmod(0o700)
-
-
-def socket_path(directory: Path) -> Path:
-    """Where the server listens: in the directory, or under a hash of it when that is too long."""
-    socket = directory / SOCKET
-    if _fits(socket):
-        return socket
-    name = f"{sha256(os.fsencode(directory)).hexdigest()[:24]}.sock"
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    places = [Path(runtime) / "ifmem"] if runtime and Path(runtime).is_absolute() else []
-    own = f"ifmem-{os.geteuid()}"
-    places += [Path(gettempdir()) / own, Path("/tmp") / own]
-    for place in places:
-        if _fits(place / name) and _is_private(place):
-            return place / name
-    raise Failed(f"no private place for a socket in {', '.join(map(str, places))}; {_REMEDY}")
 
 
 def opened_log(directory: Path) -> IO[bytes]:
@@ -105,17 +85,3 @@ def free_name(directory: Path) -> Path:
     while f"refused-{number}" in taken:
         number += 1
     return directory / f"refused-{number}"
-
-
-def _fits(socket: Path) -> bool:
-    return len(os.fsencode(socket)) <= _LONGEST_SOCKET_PATH
-
-
-def _is_private(place: Path) -> bool:
-    try:
-        place.mkdir(mode=0o700, exist_ok=True)
-        found = place.lstat()
-    except OSError:
-        return False
-    # In a directory that everybody may write, the name may be somebody else's, or a link.
-    return place.is_dir() and found.st_uid == os.geteuid() and found.st_mode & 0o170077 == 0o040000

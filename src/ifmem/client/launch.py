@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -22,8 +23,8 @@ from ifmem.client.home import (
     prepare_home,
 )
 from ifmem.clock import monotonic
-from ifmem.errors import NotPermitted, Unavailable, from_wire
-from ifmem.settings import Settings
+from ifmem.errors import NotPermitted, Refused, Unavailable, from_wire
+from ifmem.settings import Settings, server_of, without_password
 from ifmem.sockets import DAEMON_SOCKET, socket_path
 from ifmem.wire.calls import PROTOCOL
 from ifmem.wire.shapes import Hello
@@ -64,14 +65,18 @@ async def reach(settings: Settings) -> Path:
     return socket_path(settings.home_path, DAEMON_SOCKET)
 
 
-async def connect(settings: Settings) -> Connection:
-    """A connection to the home's daemon, as ``reach`` finds it."""
+async def connect(settings: Settings, *, adopt: bool = False) -> Connection:
+    """A connection to the home's daemon, as ``reach`` finds it.
+
+    Args:
+        adopt: a daemon that is started now takes over keys that another store has written.
+    """
     home = settings.home_path
     prepare_home(home)
     for again in (True, False):
-        connection = await _connect(home) or await _start(settings, home)
+        connection = await _connect(home) or await _start(settings, home, adopt)
         try:
-            await _greet(connection, home)
+            await _greet(connection, home, settings.redis.url)
         except BaseException as error:
             await connection.close()
             # One that was just ending may still have accepted us: its successor is started.
@@ -157,7 +162,7 @@ async def _connect(home: Path) -> Connection | None:
         return None
 
 
-async def _start(settings: Settings, home: Path) -> Connection:
+async def _start(settings: Settings, home: Path, adopt: bool) -> Connection:
     """Start the daemon, or join the one that somebody else is just starting."""
     deadline = monotonic() + START_S
     async with held(home / START_LOCK, within=START_S):
@@ -170,7 +175,7 @@ async def _start(settings: Settings, home: Path) -> Connection:
             if monotonic() >= deadline:
                 raise _not_ready(home)
             await asyncio.sleep(0.02)
-        await _spawn(settings, home)
+        await _spawn(settings, home, adopt)
         if connection := await _connect(home):
             return connection
     raise Unavailable(
@@ -178,10 +183,10 @@ async def _start(settings: Settings, home: Path) -> Connection:
     )
 
 
-async def _spawn(settings: Settings, home: Path) -> None:
+async def _spawn(settings: Settings, home: Path, adopt: bool) -> None:
     read_end, write_end = os.pipe()
     try:
-        _detach(settings, home, write_end)
+        _detach(settings, home, adopt, write_end)
     finally:
         os.close(write_end)
     line = await _first_line(read_end, home)
@@ -195,10 +200,10 @@ async def _spawn(settings: Settings, home: Path) -> None:
         raise from_wire(msgspec.to_builtins(said))
 
 
-def _detach(settings: Settings, home: Path, ready_fd: int) -> None:
+def _detach(settings: Settings, home: Path, adopt: bool, ready_fd: int) -> None:
     given = msgspec.json.encode(msgspec.structs.replace(settings, home=str(home)))
     log = os.open(home / DAEMON_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    command = [sys.executable, "-m", "ifmem.entrypoints.daemon"]
+    command = [sys.executable, "-m", "ifmem.entrypoints.daemon", *(["--adopt"] if adopt else [])]
     try:
         process = subprocess.Popen(
             [*command, "--ready-fd", str(ready_fd)],
@@ -214,7 +219,8 @@ def _detach(settings: Settings, home: Path, ready_fd: int) -> None:
     finally:
         os.close(log)
     assert process.stdin is not None
-    with process.stdin as pipe:
+    # A daemon that dies at once closes its end; the missing ready line then tells of it.
+    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
         pipe.write(given)
     # The starter may live long: without somebody who waits, an ended daemon stays as a zombie.
     threading.Thread(target=process.wait, name="ifmem-daemon-wait", daemon=True).start()
@@ -235,7 +241,7 @@ async def _first_line(read_end: int, home: Path) -> bytes:
         transport.close()
 
 
-async def _greet(connection: Connection, home: Path) -> None:
+async def _greet(connection: Connection, home: Path, redis: str) -> None:
     try:
         async with asyncio.timeout(_HELLO_S):
             hello = await connection.call("hello", returns=Hello, space="default")
@@ -253,6 +259,12 @@ async def _greet(connection: Connection, home: Path) -> None:
             f"the daemon of this home is ifmem {hello.version}, this is {ours}: run `ifmem down`",
             daemon=hello.version,
             client=ours,
+        )
+    if redis and server_of(redis) != server_of(hello.redis):
+        raise Refused(
+            f"the daemon of this home runs with {hello.redis or 'the embedded server'}, not with "
+            f"{without_password(redis)}: run `ifmem down`, then repeat, or name another --home",
+            redis=hello.redis,
         )
 
 

@@ -45,7 +45,8 @@ class Verbs(Overview):
     ) -> LoadReport:
         """Read files and trees into the shards; returns once they are stored and found.
 
-        Unchanged files are not read again, and documents whose file is gone are removed.
+        Unchanged files are not read again, and documents whose file is gone are removed. What
+        finds no room is named in ``report.skipped`` and counted in ``report.refused``.
         Cancelling it stops it; what was stored until then stays.
 
         Example:
@@ -54,7 +55,6 @@ class Verbs(Overview):
 
         Raises:
             NotFound: a path does not exist; nothing was loaded.
-            CapacityFull: the shards are full.
         """
         call = calls.LoadCall(
             # Not resolved: the daemon decides what a link means.

@@ -58,6 +58,8 @@ class Citation:
     sha256: str | None = None
     """Of the source's bytes as read."""
     status: CitationStatus = CitationStatus.UNVERIFIED
+    unknown: Mapping[str, object] = field(default_factory=dict)
+    """Fields of a later version, given back as they came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,8 @@ class Finding:
                 f"confidence must lie between 0 and 1; it is {self.confidence}",
                 confidence=str(self.confidence),
             )
+        if self.value is not None and not math.isfinite(self.value):
+            raise Invalid(f"value must be a finite number; it is {self.value}")
         if self.schema_version not in ("1.0", "1.1"):
             raise Invalid(
                 f"schema_version {self.schema_version!r} is not known here (1.0, 1.1): "

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 TOP_PASSAGES = 5
 """A shard's score is the sum of this many of its best passages, so size alone wins nothing."""
+STRONG_SHARE = 0.5
+"""Passages below this part of the best one's score say nothing about where the answer is."""
 ENOUGH_SHARE = 0.8
 """Shards are asked until they hold this share of all shards' scores."""
 FLAT_SHARE = 0.75
@@ -51,7 +53,7 @@ def route(
     asked = [n for n in wanted if n in active]
     if not asked:
         asked = sorted(active)
-        reason += "; none of them is active, so every active shard"
+        reason += f"; {_named(down)} not active, so every active shard"
     elif down:
         reason += f"; {_named(down)} not active, so the others"
     missing = sorted({*down, *([hint] if hint is not None and hint in inactive else [])})
@@ -81,10 +83,12 @@ def _wanted(
 
 def _shard_scores(hits: Iterable[tuple[int, float]]) -> dict[int, float]:
     best: dict[int, list[float]] = defaultdict(list)
+    strongest = 0.0
     for shard, score in hits:
-        if len(best[shard]) < TOP_PASSAGES:
+        strongest = max(strongest, score)
+        if score >= STRONG_SHARE * strongest and len(best[shard]) < TOP_PASSAGES:
             best[shard].append(score)
-    return {shard: sum(scores) for shard, scores in best.items()}
+    return {shard: sum(scores) for shard, scores in best.items() if scores}
 
 
 def _named(numbers: Sequence[int]) -> str:

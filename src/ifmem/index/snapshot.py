@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ifmem.index.encoder import encoder_digest
+from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.index.space_index import SpaceIndex
 
 log = logging.getLogger(__name__)
@@ -36,14 +37,17 @@ def write_snapshot(index: SpaceIndex, path: Path) -> None:
         log.warning("the index was not written to %s: %s", path, error)
 
 
-def read_snapshot(path: Path) -> SpaceIndex | None:
-    """The index that was written, or None when there is none that this version can use."""
+def read_snapshot(path: Path, sentences: SentenceEncoder | None = None) -> SpaceIndex | None:
+    """The index that was written, or None when there is none that this version can use.
+
+    Vectors of the sentence encoder are not in it: the store has them.
+    """
     try:
         # Each array carries a checksum, which reading verifies.
         with np.load(path, allow_pickle=False) as kept:
             if not np.array_equal(kept["version"], _version()):
                 return None
-            return SpaceIndex.from_arrays({name: kept[name] for name in kept.files})
+            return SpaceIndex.from_arrays({name: kept[name] for name in kept.files}, sentences)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:

@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from ifmem.domain.passage import Passage
 from ifmem.engine.analysis import date_words, word_terms
 from ifmem.index import ranking
-from ifmem.index.encoder import Vectors, shared_encoder
+from ifmem.index.encoder import DIMENSIONS, Vectors, shared_encoder
+from ifmem.index.growing import Growing
+from ifmem.index.meanings import Flags, Meanings, Meant
 from ifmem.index.postings import Postings, Scores
 from ifmem.index.ranking import Numbers, Ranked
+from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.index.vectors import VectorTable
 
 
@@ -37,6 +40,11 @@ class Row:
     """The speaker of a turn, the author of a finding."""
     said_at: str | None
 
+    @property
+    def is_turn(self) -> bool:
+        """True for a turn of a chat."""
+        return self.key > 0 and self.author is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -52,6 +60,9 @@ class Hit:
 
 Where = Callable[[Row], bool]
 
+_PREFIX = 64
+"""The static vectors' dimensions are ordered by variance: these tell most."""
+
 
 class SpaceIndex:
     """Passages by their words and their meaning.
@@ -60,17 +71,21 @@ class SpaceIndex:
     when it began.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sentences: SentenceEncoder | None = None) -> None:
+        """An empty index; with a sentence encoder, what it says counts once it was added."""
+        self._sentences = sentences
+        self._meanings = Meanings()
         self._writing = threading.Lock()
         self._encoder = shared_encoder()
         self._postings = Postings()
-        self._vectors = VectorTable()
+        self._vectors = VectorTable(DIMENSIONS, prefix=_PREFIX)
         self._rows: list[Row] = []
         self._numbers: dict[int, int] = {}
         self.added = 0
         """Passages and findings added since the index was built or read from disk."""
-        self._before = _Growing()
-        self._after = _Growing()
+        self._before = Growing(np.intp(-1))
+        self._after = Growing(np.intp(-1))
+        self._turns = Growing(np.bool_(False))
 
     def __len__(self) -> int:
         return self._postings.live_count
@@ -125,16 +140,43 @@ class SpaceIndex:
         size = len(words)
         within = self._within(where, size)
         best = float((words if within is None else words[within]).max(initial=0.0))
+        allowed = self._allowed(within, size)
+        meant = self._meant(question, allowed)
         ranked = ranking.rank(
             words,
-            self._nearest(question, within, size),
+            self._nearest(question, allowed),
             trust=ranking.lexical_trust(best, (weight for _, weight in weighted)),
             before=self._before.cut(size),
             after=self._after.cut(size),
             within=within,
             limit=limit,
+            meant=meant,
         )
         return [self._hit(number, ranked) for number in ranked.best]
+
+    def lacking(self, most: int) -> list[int]:
+        """The keys of what has no vectors of the sentence encoder yet, the newest first."""
+        live = self._postings.live()
+        lacking = np.flatnonzero(live & ~self._meanings.known(len(live)))
+        return [self._rows[number].key for number in lacking[-most:][::-1].tolist()]
+
+    def embedded_count(self) -> int:
+        """How many passages and findings have vectors of the sentence encoder."""
+        live = self._postings.live()
+        return int(np.count_nonzero(live & self._meanings.known(len(live))))
+
+    def add_embedded(self, embedded: Iterable[tuple[int, bytes]]) -> None:
+        """Take in vectors by key, as ``units.embed`` made them.
+
+        Unknown keys, and those whose vectors are there, are passed over.
+        """
+        with self._writing:
+            known = self._meanings.known(len(self._rows))
+            self._meanings.add(
+                (number, rows)
+                for key, rows in embedded
+                if (number := self._numbers.get(key)) is not None and not known[number]
+            )
 
     def keys(self) -> set[int]:
         """The key of everything that can be found."""
@@ -154,15 +196,20 @@ class SpaceIndex:
             }
 
     @classmethod
-    def from_arrays(cls, kept: Mapping[str, NDArray[Any]]) -> SpaceIndex:
+    def from_arrays(
+        cls, kept: Mapping[str, NDArray[Any]], sentences: SentenceEncoder | None = None
+    ) -> SpaceIndex:
         """The index whose ``arrays`` these are."""
-        index = cls()
+        index = cls(sentences)
         index._postings = Postings.from_arrays(kept)
-        index._vectors = VectorTable.from_arrays(kept)
+        index._vectors = VectorTable.from_arrays(kept, DIMENSIONS, prefix=_PREFIX)
         index._rows = msgspec.json.decode(kept["rows"].tobytes(), type=list[Row])
         live = index._postings.live()
         index._numbers = {row.key: n for n, row in enumerate(index._rows) if live[n]}
-        index._before, index._after = _Growing(kept["before"]), _Growing(kept["after"])
+        index._before = Growing(np.intp(-1), kept["before"])
+        index._after = Growing(np.intp(-1), kept["after"])
+        turns = np.fromiter((row.is_turn for row in index._rows), np.bool_, len(index._rows))
+        index._turns = Growing(np.bool_(False), turns)
         return index
 
     def idf(self, term: str) -> float:
@@ -181,6 +228,7 @@ class SpaceIndex:
         number = len(self._rows) - 1
         self._before.put(number, -1)
         self._after.put(number, -1)
+        self._turns.put(number, row.is_turn)
         self._vectors.add(number, self._vectors_of(text))
         # Last: from here on a search finds it, so all that a search reads must be there.
         self._postings.add(ranking.passage_counts(text, header))
@@ -194,13 +242,24 @@ class SpaceIndex:
         whole, lines = self._encoder.fine(text)
         return np.concatenate((whole, lines))
 
-    def _nearest(self, question: str, within: Numbers | None, size: int) -> tuple[Numbers, Vectors]:
-        allowed = self._postings.live()[:size]
-        if within is not None:
-            allowed = np.zeros(size, np.bool_)
-            allowed[within] = True
+    def _allowed(self, within: Numbers | None, size: int) -> Flags:
+        if within is None:
+            return self._postings.live()[:size]
+        allowed = np.zeros(size, np.bool_)
+        allowed[within] = True
+        return allowed
+
+    def _nearest(self, question: str, allowed: Flags) -> tuple[Numbers, Vectors]:
         vector = self._encoder.question(question, self._word_weight)
         return self._vectors.best(vector, reach=ranking.VECTOR_REACH, allowed=allowed)
+
+    def _meant(self, question: str, allowed: Flags) -> Meant | None:
+        if self._sentences is None or not self._meanings.suffice(allowed):
+            return None
+        vector = self._sentences.question(question)
+        if vector is None:
+            return None
+        return self._meanings.nearest(vector, allowed, self._turns.cut(len(allowed)))
 
     def _word_weight(self, word: str) -> float:
         """The mean IDF of a word's terms; nothing for a stop word."""
@@ -230,20 +289,3 @@ class SpaceIndex:
             vector=float(ranked.vector[number]),
             neighbour=float(ranked.neighbour[number]),
         )
-
-
-class _Growing:
-    """An array of numbers that grows by doubling."""
-
-    def __init__(self, numbers: Numbers | None = None) -> None:
-        self._numbers: Numbers = np.full(1024, -1, np.intp)
-        if numbers is not None and len(numbers):
-            self._numbers = numbers
-
-    def put(self, at: int, number: int) -> None:
-        if at >= len(self._numbers):
-            self._numbers = np.concatenate((self._numbers, np.full_like(self._numbers, -1)))
-        self._numbers[at] = number
-
-    def cut(self, size: int) -> Numbers:
-        return self._numbers[:size]

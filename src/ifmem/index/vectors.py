@@ -1,7 +1,7 @@
 """The vectors of a space: several to a passage, searched in two stages.
 
 A first pass compares only the leading dimensions; the best of it are compared in full. What is
-kept takes 256 bytes for the whole vector and 256 for its float prefix.
+kept takes a byte for each dimension and 4 for each of the prefix.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ifmem.index.encoder import DIMENSIONS, Vectors
+from ifmem.index.encoder import Vectors
 
-PREFIX = 64
-"""Dimensions of the first pass."""
 CANDIDATES = 1_000
 """Vectors compared in full."""
 Item = TypeVar("Item", bound=np.generic)
@@ -29,23 +27,32 @@ class VectorTable:
     One writer at a time; a reader sees the vectors that were complete when it began.
     """
 
-    def __init__(self) -> None:
-        self._rows: NDArray[np.int8] = np.zeros((1024, DIMENSIONS), np.int8)
-        self._prefixes: Vectors = np.zeros((1024, PREFIX), np.float32)
+    def __init__(self, dimensions: int, *, prefix: int) -> None:
+        """An empty table.
+
+        Args:
+            prefix: dimensions of the first pass; the fewer, the faster and the coarser.
+        """
+        self._prefix = prefix
+        self._rows: NDArray[np.int8] = np.zeros((1024, dimensions), np.int8)
+        self._prefixes: Vectors = np.zeros((1024, prefix), np.float32)
         self._owners: NDArray[np.intp] = np.zeros(1024, np.intp)
         self.size = 0
 
     def add(self, owner: int, vectors: Vectors) -> None:
         """Add the vectors of a passage."""
-        end = self.size + len(vectors)
+        self.add_rows(np.full(len(vectors), owner, np.intp), as_rows(vectors))
+
+    def add_rows(self, owners: NDArray[np.intp], rows: NDArray[np.int8]) -> None:
+        """Add the rows of several passages."""
+        end = self.size + len(rows)
         while end > len(self._owners):
             self._rows = _doubled(self._rows)
             self._prefixes = _doubled(self._prefixes)
             self._owners = _doubled(self._owners)
-        rows = np.rint(vectors * 127).astype(np.int8)
         self._rows[self.size : end] = rows
-        self._prefixes[self.size : end] = rows[:, :PREFIX] * _SCALE
-        self._owners[self.size : end] = owner
+        self._prefixes[self.size : end] = rows[:, : self._prefix] * _SCALE
+        self._owners[self.size : end] = owners
         self.size = end
 
     def best(
@@ -59,11 +66,8 @@ class VectorTable:
         """
         size = self.size
         owners = self._owners[:size]
-        # Passages are added in order, so those past the end of ``allowed`` come last.
-        size = int(np.searchsorted(owners, len(allowed)))
-        owners = owners[:size]
-        near = self._prefixes[:size] @ question[:PREFIX]
-        near[~allowed[owners]] = -np.inf
+        near = self._prefixes[:size] @ question[: self._prefix]
+        near[~_are_allowed(owners, allowed)] = -np.inf
         rows = (
             np.argpartition(near, -CANDIDATES)[-CANDIDATES:] if size > CANDIDATES else slice(None)
         )
@@ -81,14 +85,29 @@ class VectorTable:
         return {"vectors": self._rows[: self.size], "owners": self._owners[: self.size]}
 
     @classmethod
-    def from_arrays(cls, kept: Mapping[str, NDArray[Any]]) -> VectorTable:
+    def from_arrays(
+        cls, kept: Mapping[str, NDArray[Any]], dimensions: int, *, prefix: int
+    ) -> VectorTable:
         """The table whose ``arrays`` these are."""
-        table = cls()
+        table = cls(dimensions, prefix=prefix)
         if len(kept["owners"]):
             table._rows, table._owners = kept["vectors"], kept["owners"]
-            table._prefixes = table._rows[:, :PREFIX] * _SCALE
+            table._prefixes = table._rows[:, :prefix] * _SCALE
             table.size = len(table._owners)
         return table
+
+
+def as_rows(vectors: Vectors) -> NDArray[np.int8]:
+    """Unit vectors as they are kept."""
+    rows: NDArray[np.int8] = np.rint(vectors * 127).astype(np.int8)
+    return rows
+
+
+def _are_allowed(owners: NDArray[np.intp], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """For each owner whether it may be found; those added since the search began may not."""
+    known = np.append(allowed, False)
+    may: NDArray[np.bool_] = known[np.minimum(owners, len(allowed))]
+    return may
 
 
 def _doubled(array: NDArray[Item]) -> NDArray[Item]:

@@ -35,7 +35,8 @@ from ifmem.wire import finding_json
 from ifmem.wire.calls import AskCall
 from ifmem.wire.shapes import Answer, CitationShape, Usage
 
-MOST_HITS = 200
+MOST_HITS = 80
+"""Passages that a question is routed by and answered from; the answer is in the first few."""
 PASSAGES_A_SHARD = 10
 """The passages of its own that a shard looks through for an answer."""
 

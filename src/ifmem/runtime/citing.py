@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -42,10 +42,9 @@ async def cite(space: Space, citation: Citation) -> Citation:
     if snapshot is None:
         snapshot = await asyncio.to_thread(_on_disk, space, citation.source)
     lines, quote = _located(citation, snapshot.text)
-    return Citation(
-        source=citation.source,
+    return replace(
+        citation,
         lines=lines,
-        locator=citation.locator,
         quote=quote,
         sha256=snapshot.sha256,
         status=CitationStatus.VERIFIED if quote else CitationStatus.UNVERIFIED,

@@ -13,30 +13,34 @@ from ifmem.wire.calls import Filters
 async def where_of(space: Space, filters: Filters) -> Where | None:
     """True for the rows that all filters leave; None when there is no filter.
 
-    A project root restricts documents and leaves the space's findings; a source leaves none.
+    A project root restricts documents and leaves the space's findings; a source leaves none. A
+    passage is of the time it was said, and without one of the time its document was loaded.
     """
     if filters == Filters():
         return None
-    contents: set[int] | None = None
+    chosen: set[int] | None = None
     if filters.source or filters.root is not None:
-        contents = await space.read(
-            partial(reports.contents_of, sources=filters.source, root=filters.root)
-        )
-    return partial(_passes, filters, contents)
+        read = partial(reports.contents_of, sources=filters.source, root=filters.root)
+        chosen = await space.read(read)
+    in_time: set[int] | None = None
+    if filters.since is not None or filters.until is not None:
+        since, until = filters.since or "", filters.until or "~"
+        in_time = await space.read(partial(reports.contents_of, since=since, until=until))
+    return partial(_passes, filters, chosen, in_time)
 
 
-def _passes(filters: Filters, contents: set[int] | None, row: Row) -> bool:
+def _passes(filters: Filters, chosen: set[int] | None, in_time: set[int] | None, row: Row) -> bool:
     is_finding = row.key < 0
     if is_finding and (filters.source or filters.group is not None):
         return False
-    if not is_finding and contents is not None and row.content_id not in contents:
+    if not is_finding and chosen is not None and row.content_id not in chosen:
         return False
     if filters.group is not None and row.group != filters.group:
         return False
     if filters.author is not None and row.author != filters.author:
         return False
-    if filters.since is None and filters.until is None:
+    if in_time is None:
         return True
     if row.said_at is None:
-        return False
-    return (filters.since or "") <= row.said_at and row.said_at <= (filters.until or "~")
+        return row.content_id in in_time
+    return (filters.since or "") <= row.said_at <= (filters.until or "~")

@@ -7,10 +7,11 @@ import sqlite3
 from itertools import groupby
 
 from ifmem.domain.finding import Citation
+from ifmem.index.sentence_encoder import NAME
 from ifmem.index.snapshot import read_snapshot, write_snapshot
 from ifmem.index.space_index import Row, SpaceIndex
 from ifmem.runtime.space import Space
-from ifmem.store import contents, findings
+from ifmem.store import contents, embeddings, findings
 from ifmem.store.findings import StoredFinding
 from ifmem.wire import finding_json
 
@@ -26,7 +27,7 @@ _MOST_DEAD = 0.3
 
 async def open_index(space: Space) -> None:
     """Read the copy on disk, if it can be used, and bring it in line with the store."""
-    kept = await asyncio.to_thread(read_snapshot, space.directory / SNAPSHOT)
+    kept = await asyncio.to_thread(read_snapshot, space.directory / SNAPSHOT, space.sentences)
     if kept is not None and kept.dead_share <= _MOST_DEAD:
         space.index = kept
     await asyncio.to_thread(reconcile, space, space.index)
@@ -35,7 +36,7 @@ async def open_index(space: Space) -> None:
 async def keep_index(space: Space) -> None:
     """After a load: build anew what is mostly dead, and write a copy when much is new."""
     if space.index.dead_share > _MOST_DEAD:
-        renewed = SpaceIndex()
+        renewed = SpaceIndex(space.sentences)
         await asyncio.to_thread(reconcile, space, renewed)
         space.index = renewed
         # What was stored while the new one was built went to the old one.
@@ -66,6 +67,8 @@ def reconcile(space: Space, index: SpaceIndex) -> None:
         last = max((-key for key in there if key < 0), default=0)
         for finding in findings.since(connection, sequence=last, limit=-1):
             index_finding(index, finding)
+        if space.sentences is not None:
+            index.add_embedded(embeddings.all_of(connection, NAME))
 
     space.database.read_together(work)
 

@@ -15,6 +15,7 @@ from ifmem.wire.shapes import (
     LibrarianShape,
     Page,
     RedisShape,
+    SemanticShape,
     ShardShape,
     SourceShape,
     Status,
@@ -27,13 +28,13 @@ from ifmem.wire.shapes import (
 async def list_sources(space: Space, call: SourcesCall) -> Page[SourceShape]:
     """The documents of the space, in order of their source."""
     limit = max(1, min(call.limit, 10_000))
-    root = call.filters.root
     rows = await space.read(
         partial(
             reports.sources_page,
             after=call.after,
             limit=limit,
-            roots=call.filters.source or ((root,) if root is not None else ()),
+            sources=call.filters.source,
+            root=call.filters.root,
             group=call.filters.group,
         )
     )
@@ -83,6 +84,15 @@ async def status(space: Space, server: Server, call: StatusCall, version: str) -
         version=version,
         health="healthy" if space.degraded is None else f"degraded: {space.degraded}",
         daemon_pid=os.getpid(),
+        semantic=_semantic(space),
+    )
+
+
+def _semantic(space: Space) -> SemanticShape:
+    return SemanticShape(
+        enabled=space.sentences is not None and not space.sentences.has_failed,
+        embedded=space.index.embedded_count(),
+        passages=len(space.index),
     )
 
 

@@ -47,6 +47,7 @@ class _Tally:
     read: int = 0
     unchanged: int = 0
     removed: int = 0
+    refused: int = 0
     stale: list[str] = field(default_factory=list)
     """Stored documents whose file can no longer be read."""
 
@@ -82,6 +83,7 @@ async def load(space: Space, call: LoadCall, progress: Progress) -> LoadReport:
         while batch := await asyncio.to_thread(_next_batch, prepared):
             changes = await space.change(partial(save, batch=batch, placement=placement))
             tally.skipped += changes.skipped
+            tally.refused += len(changes.skipped)
         if tally.stale:
             await space.change(partial(remove, sources=tally.stale))
         await keep_index(space)
@@ -107,6 +109,7 @@ async def _load_draft(space: Space, draft: Draft) -> LoadReport:
     async with space.loading:
         changes = await space.change(partial(save, batch=[prepared], placement=placement))
     tally.skipped += changes.skipped
+    tally.refused += len(changes.skipped)
     return await _report(space, [draft.source], tally, started)
 
 
@@ -215,4 +218,5 @@ async def _report(space: Space, roots: Sequence[str], tally: _Tally, started: in
         read=tally.read,
         unchanged=tally.unchanged,
         removed=tally.removed,
+        refused=tally.refused,
     )

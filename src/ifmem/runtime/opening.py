@@ -9,6 +9,7 @@ from pathlib import Path
 from ifmem import clock
 from ifmem.bus.bus import Bus
 from ifmem.bus.connection import Server
+from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.index.space_index import SpaceIndex
 from ifmem.runtime.contexts import Contexts
 from ifmem.runtime.indexing import open_index, write_index
@@ -28,6 +29,7 @@ async def open_space(
     settings: Settings,
     server: Server,
     worker_id: str,
+    sentences: SentenceEncoder | None = None,
     adopt: bool = False,
 ) -> Space:
     """The space, ready to answer.
@@ -40,7 +42,9 @@ async def open_space(
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = await asyncio.to_thread(Database, directory / STORE)
     try:
-        return await _opened(name, directory, settings, server, worker_id, adopt, database)
+        return await _opened(
+            name, directory, settings, server, worker_id, sentences, adopt, database
+        )
     except BaseException:
         await asyncio.to_thread(database.close)
         raise
@@ -52,6 +56,7 @@ async def _opened(
     settings: Settings,
     server: Server,
     worker_id: str,
+    sentences: SentenceEncoder | None,
     adopt: bool,
     database: Database,
 ) -> Space:
@@ -69,10 +74,11 @@ async def _opened(
         store_id=store_id,
         worker_id=worker_id,
         database=database,
-        index=SpaceIndex(),
+        index=SpaceIndex(sentences),
         bus=bus,
         publisher=Publisher(database, bus, worker_id),
         contexts=Contexts(bus),
+        sentences=sentences,
     )
     await open_index(space)
     space.findings_stored = await space.read(findings.count)

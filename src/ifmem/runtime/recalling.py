@@ -21,6 +21,9 @@ from ifmem.wire.shapes import Recall, RecalledFinding, RecalledPassage, Why
 
 MOST_HITS = 500
 """Passages looked at for one recall, whatever its budget."""
+_LEAST_HITS = 40
+_SMALL_PASSAGE = 20
+"""Tokens of a small passage: a budget is not filled by more than this divides it into."""
 
 Found = tuple[Hit, Passage | StoredFinding]
 
@@ -36,7 +39,8 @@ async def recall(space: Space, call: RecallCall) -> Recall:
     if call.max_tokens < 1 or call.limit < 1:
         raise Invalid("max_tokens and limit must be at least 1")
     where = await where_of(space, call.filters)
-    found = await asyncio.to_thread(search, space, query, where, MOST_HITS)
+    hits = min(MOST_HITS, _LEAST_HITS + call.max_tokens // _SMALL_PASSAGE)
+    found = await asyncio.to_thread(search, space, query, where, hits)
     taken = pack(
         found,
         budget=call.max_tokens,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from ifmem import clock, tokens
-from ifmem.domain.finding import Finding
+from ifmem.domain.finding import Citation, Finding
 from ifmem.engine.masking import mask_values
 from ifmem.errors import Invalid, Refused
 from ifmem.runtime.citing import cite
@@ -111,9 +112,23 @@ async def _store(space: Space, finding: Finding, body: bytes) -> Remembered:
 
 
 def _passes(call: FindingsCall, row: StoredFinding) -> bool:
+    """True when the author, the time, the session and a cited source are the wanted ones."""
     wanted = call.filters
-    return (
-        (wanted.author is None or row.author == wanted.author)
-        and (wanted.since or "") <= row.said_at
-        and row.said_at <= (wanted.until or "~")
+    if wanted.author is not None and row.author != wanted.author:
+        return False
+    if not (wanted.since or "") <= row.said_at <= (wanted.until or "~"):
+        return False
+    if wanted.group is None and not wanted.source:
+        return True
+    finding = finding_json.parse(row.body)
+    if wanted.group is not None and finding.session_id != wanted.group:
+        return False
+    cited = [c.source for c in finding.citations if isinstance(c, Citation)]
+    return not wanted.source or any(_lies_in(one, wanted.source) for one in cited)
+
+
+def _lies_in(source: str, places: Sequence[str]) -> bool:
+    return any(
+        source == place or source.startswith(place.rstrip("/") + "/") or fnmatchcase(source, place)
+        for place in places
     )

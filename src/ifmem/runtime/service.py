@@ -14,6 +14,7 @@ from ifmem.bus import embedded
 from ifmem.bus.connection import Server
 from ifmem.domain.space import require_space
 from ifmem.errors import Invalid, Unavailable
+from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.runtime import listing
 from ifmem.runtime.asking import ask
 from ifmem.runtime.diagnosing import diagnose
@@ -37,8 +38,17 @@ _PROGRESS_SECONDS = 0.1
 class Service:
     """All spaces of one home, opened when they are first named."""
 
-    def __init__(self, settings: Settings, server: Server, *, worker_id: str, version: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        server: Server,
+        *,
+        worker_id: str,
+        version: str,
+        sentences: SentenceEncoder | None = None,
+    ) -> None:
         self.settings = settings
+        self._sentences = sentences
         self.woken = asyncio.Event()
         """Set when the bus should be looked at at once."""
         self._server = server
@@ -81,6 +91,7 @@ class Service:
                     settings=self.settings,
                     server=self._server,
                     worker_id=self._worker_id,
+                    sentences=self._sentences,
                     adopt=adopt,
                 )
             return self._spaces[name]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ifmem.bus.bus import Bus
 from ifmem.errors import Unavailable
+from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.index.space_index import SpaceIndex
 from ifmem.runtime.contexts import Contexts
 from ifmem.runtime.publishing import Publisher
@@ -42,6 +43,8 @@ class Space:
     bus: Bus
     publisher: Publisher
     contexts: Contexts
+    sentences: SentenceEncoder | None = None
+    """The encoder of the extra ``semantic``; None when that is off or not installed."""
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One load at a time; searches and findings go on beside it."""
     findings_stored: int = 0

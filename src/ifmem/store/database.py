@@ -50,6 +50,7 @@ class Database:
             writer = _opened(path)
         except sqlite3.Error as error:
             raise _translated(error, path) from error
+        self._closed = False
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -64,7 +65,10 @@ class Database:
         The future fails with what ``work`` raised, or with ``Failed`` when the disk refused.
         """
         outcome: Future[T] = Future()
-        self._jobs.put(_Job(work, outcome))
+        if self._closed:
+            outcome.set_exception(Failed(f"the store {self.path} is closed: nothing was stored"))
+        else:
+            self._jobs.put(_Job(work, outcome))
         return outcome
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -99,6 +103,7 @@ class Database:
 
     def close(self) -> None:
         """Finish the queued writes and close; afterwards nothing may be written."""
+        self._closed = True
         self._jobs.put(None)
         self._thread.join()
         for reader in self._readers:
@@ -136,8 +141,9 @@ class Database:
                 with _undone_alone(connection, job.outcome, self.path):
                     done.append((job.outcome, job.work(connection)))
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            # A statement may already have rolled the transaction back (disk full).
+        except Exception as error:
+            # A statement may already have rolled the transaction back (disk full). Whatever it
+            # was, the writer lives on and every caller is told.
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             failure = _translated(error, self.path)

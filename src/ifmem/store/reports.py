@@ -68,11 +68,12 @@ def sources_page(
     *,
     after: str,
     limit: int,
-    roots: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    root: str | None = None,
     group: str | None = None,
 ) -> list[SourceRow]:
     """Documents in order of their source, from the first past ``after``."""
-    where, values = below(roots) if roots else ("1", [])
+    where, values = _chosen(sources, root)
     if group is not None:
         where += " AND c.conversation = ?"
         values.append(group)
@@ -104,24 +105,45 @@ def _source_row(
 
 
 def contents_of(
-    connection: sqlite3.Connection, sources: Sequence[str], *, root: str | None = None
+    connection: sqlite3.Connection,
+    sources: Sequence[str] = (),
+    *,
+    root: str | None = None,
+    since: str = "",
+    until: str = "~",
 ) -> set[int]:
-    """The contents that any of these paths, trees or ``*`` patterns leads to, below ``root``."""
-    plain = [source for source in sources if "*" not in source and "?" not in source]
-    where, values = below(plain)
-    for pattern in sources:
-        if pattern not in plain:
-            where += " OR d.source GLOB ?"
+    """The contents that these paths, trees or ``*`` patterns lead to, below ``root``, loaded then.
+
+    ``since`` and ``until`` are ISO-8601 in UTC, both included; the defaults leave all.
+    """
+    where, values = _chosen(sources, root)
+    rows = connection.execute(
+        f"SELECT DISTINCT content_id FROM document d WHERE {where} AND loaded_at BETWEEN ? AND ?",
+        (*values, since, until),
+    )
+    return {int(row[0]) for row in rows}
+
+
+def _chosen(sources: Sequence[str], root: str | None) -> tuple[str, list[str]]:
+    """A condition on ``d.source`` for paths, trees and patterns below a root; with its values."""
+    clauses: list[str] = []
+    values: list[str] = []
+    if sources:
+        plain = [source for source in sources if not _is_pattern(source)]
+        any_of, values = below(plain)
+        for pattern in filter(_is_pattern, sources):
+            any_of += " OR d.source GLOB ?"
             values.append(pattern)
-    clauses = [f"({where})"] if sources else []
+        clauses.append(f"({any_of})")
     if root is not None:
         inside, more = below([root])
         clauses.append(inside)
         values += more
-    rows = connection.execute(
-        f"SELECT DISTINCT content_id FROM document d WHERE {' AND '.join(clauses)}", values
-    )
-    return {int(row[0]) for row in rows}
+    return " AND ".join(clauses or ["1"]), values
+
+
+def _is_pattern(source: str) -> bool:
+    return "*" in source or "?" in source
 
 
 def origin_of(connection: sqlite3.Connection, source: str) -> tuple[str, int, int] | None:

@@ -46,7 +46,7 @@ class _Finding(msgspec.Struct, frozen=True):
     timestamp: str
     claim: str
     confidence: float = 1.0
-    citations: tuple[_Citation | str, ...] = ()
+    citations: tuple[dict[str, Any] | str, ...] = ()
     speech_act: SpeechAct = SpeechAct.INFORM
     task_id: str | None = None
     session_id: str | None = None
@@ -80,8 +80,7 @@ def from_json(data: Mapping[str, Any]) -> Finding:
         raise Invalid(f"this is no finding: {error}") from error
     fields = {name: getattr(shape, name) for name in _FIELDS}
     fields["citations"] = tuple(
-        one if isinstance(one, str) else Citation(**msgspec.structs.asdict(one))
-        for one in shape.citations
+        one if isinstance(one, str) else _citation(one) for one in shape.citations
     )
     unknown = {name: value for name, value in named.items() if name not in _FIELDS}
     return Finding(**fields, unknown=unknown)
@@ -146,8 +145,19 @@ def _alias(name: str, data: Mapping[str, Any]) -> str:
     return meant if name == next(one for one in names if one in data) else name
 
 
+def _citation(data: dict[str, Any]) -> Citation:
+    try:
+        shape = msgspec.convert(data, _Citation)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"this is no citation: {error}") from error
+    known = _Citation.__struct_fields__
+    unknown = {name: value for name, value in data.items() if name not in known}
+    return Citation(**msgspec.structs.asdict(shape), unknown=unknown)
+
+
 def _citation_json(citation: Citation) -> dict[str, Any]:
     return {
+        **citation.unknown,
         "source": citation.source,
         "lines": citation.lines,
         **({} if citation.locator is None else {"locator": citation.locator}),

@@ -44,6 +44,8 @@ class LoadReport(msgspec.Struct, frozen=True):
     """Files that were not read again."""
     removed: int = 0
     """Documents whose file is gone."""
+    refused: int = 0
+    """Documents among the skipped for which every shard was full."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -226,6 +228,15 @@ class StoreShape(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class SemanticShape(msgspec.Struct, frozen=True):
+    """How far the sentence encoder has come; ``passages`` counts findings too."""
+
+    enabled: bool = False
+    """False without the extra `semantic`, when it is off, and when it does not work here."""
+    embedded: int = 0
+    passages: int = 0
+
+
 class Status(msgspec.Struct, frozen=True):
     context_active: int
     shards: list[ShardShape]
@@ -240,12 +251,15 @@ class Status(msgspec.Struct, frozen=True):
     """``healthy``, or ``degraded: …`` with the reason."""
     tokenizer: str = "o200k_base"
     daemon_pid: int = 0
+    semantic: SemanticShape = SemanticShape()
 
 
 class Hello(msgspec.Struct, frozen=True):
     version: str
     protocol: int
     pid: int
+    redis: str = ""
+    """The URL of the external server, without its password; empty for the embedded one."""
 
 
 class Check(msgspec.Struct, frozen=True):

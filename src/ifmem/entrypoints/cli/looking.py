@@ -138,18 +138,10 @@ def _shown(one: Any, home: str, show_secrets: bool) -> dict[str, object]:
     if one.name == "home":
         value = home
     elif one.name == "redis.url" and not show_secrets:
+        from ifmem.settings import without_password
+
         value = without_password(str(value))
     return {"name": one.name, "value": value, "origin": one.origin}
-
-
-def without_password(url: str) -> str:
-    """A URL with ``***`` where it holds a password."""
-    scheme, separator, rest = url.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    if not at:
-        return url
-    user, colon, _ = credentials.partition(":")
-    return f"{scheme}{separator}{user}{colon}{'***' if colon else ''}@{host}"
 
 
 def _local_checks() -> list[Check]:

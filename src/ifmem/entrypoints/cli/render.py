@@ -15,10 +15,14 @@ from ifmem.wire.shapes import (
     LoadReport,
     Page,
     Recall,
+    RecalledFinding,
+    RecalledPassage,
+    SemanticShape,
     ShardShape,
     SourceShape,
     SpaceShape,
     Status,
+    Why,
     WorkerShape,
 )
 
@@ -111,35 +115,42 @@ def answer(paper: Paper, value: Answer) -> None:
 
 
 def recall(paper: Paper, value: Recall) -> None:
-    """Each passage and finding under a line that says where it is from."""
-    for passage in value.passages:
-        why = passage.why
-        about = [f"score {passage.score:.2f}", f"shard {passage.shard}", passage.header]
-        about += [passage.speaker or "", passage.said_at or "", passage.id]
-        paper.line(
-            Accent(paper.place(passage.source, passage.lines)),
-            Dim("  " + " · ".join(part for part in about if part)),
-        )
-        for line in passage.text.splitlines():
-            paper.line("    " + line)
-        paper.line(
-            Dim(
-                f"    lexical {why.lexical:.2f}, vector {why.vector:.2f}, "
-                f"neighbour {why.neighbour:.2f}"
-            )
-        )
+    """Passages and findings, best first, each with where it is from and why it scored."""
+    found: list[RecalledPassage | RecalledFinding] = [*value.passages, *value.findings]
+    for one in sorted(found, key=lambda one: -one.score):
+        if isinstance(one, RecalledPassage):
+            _recalled_passage(paper, one)
+        else:
+            _recalled_finding(paper, one)
+        paper.line(Dim(f"    score {one.score:.2f}: {_parts(one.why)}"))
         paper.line()
-    for finding in value.findings:
-        paper.line(
-            Bold(finding.claim),
-            Dim(f"  {finding.confidence:.2f} · {finding.worker_id} · {finding.trust}"),
-        )
-        _cited(paper, finding.citations)
-        paper.line(Dim(f"    {finding.timestamp} · {finding.finding_id}"))
-        paper.line()
-    if not value.passages and not value.findings:
+    if not found:
         paper.line("Nothing that is loaded matches.")
     paper.line(Dim(f"{count(value.tokens, 'token')} · {value.elapsed_ms:.1f} ms"))
+
+
+def _recalled_passage(paper: Paper, passage: RecalledPassage) -> None:
+    about = [f"shard {passage.shard}", passage.header]
+    about += [passage.speaker or "", passage.said_at or "", passage.id]
+    paper.line(
+        Accent(paper.place(passage.source, passage.lines)),
+        Dim("  " + " · ".join(part for part in about if part)),
+    )
+    for line in passage.text.splitlines():
+        paper.line("    " + line)
+
+
+def _recalled_finding(paper: Paper, found: RecalledFinding) -> None:
+    paper.line(
+        Bold(found.claim),
+        Dim(f"  {found.confidence:.2f} · {found.worker_id} · {found.trust}"),
+    )
+    _cited(paper, found.citations)
+    paper.line(Dim(f"    {found.timestamp} · {found.finding_id}"))
+
+
+def _parts(why: Why) -> str:
+    return f"lexical {why.lexical:.2f}, vector {why.vector:.2f}, neighbour {why.neighbour:.2f}"
 
 
 def finding(paper: Paper, line: FindingLine) -> None:
@@ -244,6 +255,7 @@ def status(paper: Paper, value: Status) -> None:
         ("workers", f"{alive} alive"),
         ("bus", f"{bus}, server {value.redis.version}"),
         ("store", f"{paper.place(value.store.path)}, {size(value.store.bytes)}"),
+        ("semantic", _semantic(value.semantic)),
         ("daemon", f"process {value.daemon_pid}"),
     ):
         paper.line(Dim(f"{name:<10}"), text)
@@ -255,6 +267,14 @@ def checkup(paper: Paper, value: Checkup) -> None:
     """One line per check."""
     for check in value.checks:
         paper.line(Bold("ok  " if check.ok else "BAD "), f"{check.name}  ", Dim(check.message))
+
+
+def _semantic(value: SemanticShape) -> str:
+    if not value.enabled:
+        return "off: ranking by words and word vectors"
+    if value.embedded >= value.passages:
+        return "on"
+    return f"embedding in the background, {value.embedded:,} of {value.passages:,} passages"
 
 
 def _share(part: int, whole: int) -> str:

@@ -20,6 +20,10 @@ Out = Annotated[
         "checkout, else ifmem-bench.",
     ),
 ]
+Semantic = Annotated[
+    bool,
+    typer.Option("--semantic", help="With the extra `semantic`, once it has embedded everything."),
+]
 TextDirectory = Annotated[
     Path | None,
     typer.Option("--dir", help="Where the text is taken from; by default what this machine has."),
@@ -49,21 +53,16 @@ async def up(
 ) -> None:
     """Start the daemon, if it does not run."""
     from ifmem.client import launch
-    from ifmem.errors import Refused
 
     settings = session.settings()
     with shown(session, "starting"):
+        if adopt:
+            # A daemon opens its first space as it starts, so it must be told before.
+            await (await launch.connect(settings, adopt=True)).close()
         async with session.memory() as memory:
             if adopt:
                 await memory.adopt()
             status = await memory.status()
-    if session.options.redis and (
-        status.redis.embedded or _server(status.redis.url) != _server(session.options.redis)
-    ):
-        raise Refused(
-            f"the daemon of this home runs with {status.redis.url}: run `ifmem down`, then "
-            "`ifmem up --redis URL` again"
-        )
     socket = await launch.reach(settings)
     shape = {
         "version": status.version,
@@ -128,10 +127,11 @@ def bench_query(
     tokens: Annotated[int, typer.Option(min=1_000, help="Tokens to load.")] = 800_000,
     n: Annotated[int, typer.Option(min=2, help="Questions at each point.")] = 1_000,
     directory: TextDirectory = None,
+    semantic: Semantic = False,
     out: Out = None,
 ) -> None:
     """How long recall and ask take, with 1, 8 and 32 clients at once."""
-    _bench(session, "query", tokens=tokens, n=n, directory=directory, out=out)
+    _bench(session, "query", tokens=tokens, n=n, directory=directory, semantic=semantic, out=out)
 
 
 def bench_needles(
@@ -142,10 +142,19 @@ def bench_needles(
     ] = None,
     tokens: Annotated[int, typer.Option(min=1_000, help="Tokens to plant them in.")] = 800_000,
     seed: Annotated[int, typer.Option(help="Decides names, numbers and places.")] = 23,
+    semantic: Semantic = False,
     out: Out = None,
 ) -> None:
     """Whether one sentence in a page of something else is found, and nothing is made up."""
-    _bench(session, "needles", directory=directory, tokens=tokens, seed=seed, out=out)
+    _bench(
+        session,
+        "needles",
+        directory=directory,
+        tokens=tokens,
+        seed=seed,
+        semantic=semantic,
+        out=out,
+    )
 
 
 def bench_retrieval(
@@ -154,10 +163,11 @@ def bench_retrieval(
     run_file: Annotated[
         Path | None, typer.Option("--run", help="Write what was found for each query here.")
     ] = None,
+    semantic: Semantic = False,
     out: Out = None,
 ) -> None:
     """Retrieval quality on a labelled set, beside SQLite's FTS5."""
-    _bench(session, "retrieval", directory=directory, run_file=run_file, out=out)
+    _bench(session, "retrieval", directory=directory, run_file=run_file, semantic=semantic, out=out)
 
 
 def _bench(session: Session, name: str, **options: Any) -> None:
@@ -169,9 +179,3 @@ def _bench(session: Session, name: str, **options: Any) -> None:
             paper.line(line)
 
     session.give(report, draw)
-
-
-def _server(url: str) -> str:
-    """What a URL names apart from who asks."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}".rstrip("/")

@@ -26,7 +26,10 @@ async def load(
         bool, typer.Option("--watch", help="Stay, and load again whenever something changes.")
     ] = False,
 ) -> int | None:
-    """Read files and trees, split, count, and place them into shards."""
+    """Read files and trees, split, count, and place them into shards.
+
+    Exits with 1 when the shards had no room for all of them.
+    """
     from ifmem.entrypoints.cli import render
 
     if watch:
@@ -37,7 +40,12 @@ async def load(
         async with session.memory() as memory:
             report = await memory.load(*paths, on_progress=advance)
     session.give(report, lambda paper: render.load(paper, report))
-    return None
+    if report.refused:
+        session.note(
+            f"ifmem: {report.refused:,} documents found no room: raise [shards] limit, or "
+            "forget some"
+        )
+    return 1 if report.refused else None
 
 
 async def remember(
