@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check docs setup clean
 
 setup: $(STAMP)
 
@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/ifmem demo
 
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # What a change must also pass: lint, format, import layers, strict types.
 check: setup
@@ -26,6 +26,11 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# The generated parts of the documents: tables, claims, the picture of the demo.
+docs: setup
+	$(BIN)/python tools/documents.py
+	$(BIN)/python tools/picture.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from ifmem.bus import embedded
+from ifmem.bus.access import acl_line
 from ifmem.bus.bus import Bus
 from ifmem.bus.connection import Server, connect
 from ifmem.bus.inspection import foreign_keys, record, remove_keys
@@ -39,6 +40,11 @@ def documented() -> list[str]:
     line = re.search(r"^ACL SETUSER ifmem (.+)$", PROTOCOL.read_text(encoding="utf-8"), re.M)
     assert line is not None, "docs/protocol.md has no ACL line"
     return line[1].split()
+
+
+def test_the_line_that_doctor_prints_is_the_documented_one() -> None:
+    assert acl_line(keys.Keys()).split()[3:] == documented()
+    assert "~acme:finding:*" in acl_line(keys.Keys("acme"))
 
 
 def commands() -> list[str]:

@@ -30,6 +30,7 @@ class CommandLine:
             "IFMEM_HOME": str(home),
             "IFMEM_SPACE": space,
             "IFMEM_CONFIG": os.devnull,
+            "IFMEM_RETRIEVAL_SEMANTIC": "off",
         }
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[Any]:

@@ -35,7 +35,7 @@ def _answer(text: str | None, *citations: CitationShape) -> Answer:
 
 def _citation(**changes: object) -> CitationShape:
     fields: dict[str, object] = {
-        "source": "/work/src/retry.py",
+        "source": "/srv/src/retry.py",
         "lines": (3, 5),
         "quote": "RETRY_BUDGET = 3",
         "sha256": "0",
@@ -46,7 +46,7 @@ def _citation(**changes: object) -> CitationShape:
 
 def _drawn(draw: object, value: object) -> list[str]:
     stream = io.StringIO()
-    draw(Paper(stream, Path("/work")), value)  # type: ignore[operator]
+    draw(Paper(stream, Path("/srv")), value)  # type: ignore[operator]
     return stream.getvalue().splitlines()
 
 
@@ -79,18 +79,18 @@ def test_what_a_terminal_would_obey_is_written_out() -> None:
 
 
 def test_a_path_is_told_as_seen_from_here_unless_that_is_longer() -> None:
-    assert short_path("/work/src/a.py", Path("/work")) == "src/a.py"
-    assert short_path("/work/b.py", Path("/work/src")) == "../b.py"
+    assert short_path("/srv/src/a.py", Path("/srv")) == "src/a.py"
+    assert short_path("/srv/b.py", Path("/srv/src")) == "../b.py"
     assert short_path("/etc/x", Path("/a/b/c/d/e/f")) == "/etc/x"
-    assert short_path("https://example.org/a", Path("/work")) == "https://example.org/a"
-    assert short_path("chat:1", Path("/work")) == "chat:1"
+    assert short_path("https://example.org/a", Path("/srv")) == "https://example.org/a"
+    assert short_path("chat:1", Path("/srv")) == "chat:1"
 
 
 def test_lines_are_told_beside_the_path() -> None:
-    paper = Paper(io.StringIO(), Path("/work"))
-    assert paper.place("/work/a.py", (3, 5)) == "a.py:3-5"
-    assert paper.place("/work/a.py", (3, 3)) == "a.py:3"
-    assert paper.place("/work/a.py", None) == "a.py"
+    paper = Paper(io.StringIO(), Path("/srv"))
+    assert paper.place("/srv/a.py", (3, 5)) == "a.py:3-5"
+    assert paper.place("/srv/a.py", (3, 3)) == "a.py:3"
+    assert paper.place("/srv/a.py", None) == "a.py"
 
 
 def test_a_table_puts_numbers_to_the_right() -> None:
@@ -134,7 +134,7 @@ def test_a_quote_that_was_not_verified_is_never_passed_off_as_one() -> None:
 
 
 def test_skipped_files_are_grouped_by_reason_with_the_first_few_named() -> None:
-    skipped = [SkippedPath(f"/work/{n}.bin", "is binary") for n in range(5)]
+    skipped = [SkippedPath(f"/srv/{n}.bin", "is binary") for n in range(5)]
     report = LoadReport(
         documents=1_204,
         passages=2,
@@ -142,7 +142,7 @@ def test_skipped_files_are_grouped_by_reason_with_the_first_few_named() -> None:
         bytes=4,
         seconds=0.5,
         masked=1,
-        skipped=[SkippedPath("/work/x", "is a device"), *skipped],
+        skipped=[SkippedPath("/srv/x", "is a device"), *skipped],
         shards=[ShardTokens(1, "files-git", 200_000, 100_000)],
     )
     lines = _drawn(render.load, report)

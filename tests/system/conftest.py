@@ -129,6 +129,8 @@ class Installation:
             **plain,
             "IFMEM_HOME": str(self.home),
             "IFMEM_CONFIG": str(self.directory / "config.toml"),
+            # Loading the sentence encoder would slow every start; its own tests turn it on.
+            "IFMEM_RETRIEVAL_SEMANTIC": "off",
             **self.environment,
             **(further or {}),
         }

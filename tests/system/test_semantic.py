@@ -17,6 +17,12 @@ from ifmem.index.sentence_encoder import is_installed
 needs_the_extra = pytest.mark.skipif(not is_installed(), reason="the extra semantic is not here")
 
 
+@pytest.fixture
+def ifmem(install: Callable[..., Any]) -> Any:
+    """An installation with the sentence encoder on."""
+    return install(retrieval_semantic="auto")
+
+
 def semantic(ifmem: Any) -> Any:
     return ifmem.status()["semantic"]
 

@@ -39,7 +39,7 @@ def conditions(server: str, *, semantic: bool = False) -> Conditions:
     """The conditions now; ``server`` is the name and version of the Redis that was used."""
     return Conditions(
         at=clock.stamp(clock.now()),
-        host=f"{platform.system()} {platform.release()} {platform.machine()}",
+        host=f"{platform.system()} {platform.machine()}",
         cores=_cores(),
         load_average=_load_average(),
         python=platform.python_version(),

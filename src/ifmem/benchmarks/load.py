@@ -150,7 +150,7 @@ async def _run(
             files=loaded.documents,
             passages=result.passages,
             sha256_verified=True,
-            text=str(source),
+            text=texts.name_of(source),
             conditions=conditions(status.redis.version),
         )
     raw = {f"bus_{name}": taken for name, taken in result.samples_ms.items()} | samples

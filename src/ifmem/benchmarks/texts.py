@@ -51,6 +51,16 @@ def machine_trees() -> tuple[Path, ...]:
     return tuple(tree for tree in trees if tree.is_dir())
 
 
+def name_of(tree: Path) -> str:
+    """What a report calls a tree: never a path that only one machine has."""
+    known = {
+        standard_library(): f"the standard library of Python {sysconfig.get_python_version()}",
+        Path(sysconfig.get_path("purelib")): "the installed Python packages",
+        Path(sysconfig.get_path("include")): "Python's C headers",
+    }
+    return known.get(tree) or (str(tree) if tree.is_relative_to("/usr") else tree.name)
+
+
 def files_below(
     tree: Path, *, suffixes: frozenset[str] = _SUFFIXES, without: frozenset[str] = frozenset()
 ) -> Iterator[Path]:
@@ -82,7 +92,7 @@ def copy_text(files: Iterator[Path], root: Path, into: Path, *, at_least: int) -
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(text, encoding="utf-8", newline="")
         taken, counted, size = taken + 1, counted + held, size + copy.stat().st_size
-    return Copied(taken, counted, size, (str(root),))
+    return Copied(taken, counted, size, (name_of(root),))
 
 
 def copy_from_trees(trees: Sequence[Path], into: Path, *, at_least: int) -> Copied:
@@ -97,7 +107,7 @@ def copy_from_trees(trees: Sequence[Path], into: Path, *, at_least: int) -> Copi
         inner = [other for other in trees if tree in other.parents]
         files = (path for path in files_below(tree) if not _lies_below(path, inner))
         folder = into / tree.name
-        used.append(str(tree))
+        used.append(name_of(tree))
         try:
             got = copy_text(files, tree, folder, at_least=at_least - counted)
         except Refused:
@@ -118,7 +128,7 @@ def _lies_below(path: Path, trees: Sequence[Path]) -> bool:
 def _measured(folder: Path) -> Copied:
     files = list(files_below(folder))
     held = sum(tokens.count(_text_of(path)) for path in files)
-    return Copied(len(files), held, sum(path.stat().st_size for path in files), (str(folder),))
+    return Copied(len(files), held, sum(path.stat().st_size for path in files), (folder.name,))
 
 
 def _text_of(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ifmem import clock
+from ifmem.bus.access import acl_line
 from ifmem.bus.connection import Server
 from ifmem.bus.inspection import ForeignKey, foreign_keys, record, remove_keys
 from ifmem.errors import Unavailable
@@ -33,6 +34,8 @@ async def diagnose(space: Space, server: Server, call: DoctorCall) -> Checkup:
         await remove_keys(server.client, repaired)
         await publish_space(space)
     checks += [await _check_sum(space), _check_types(foreign, repaired=call.repair)]
+    if not server.embedded:
+        checks.append(Check("access", True, f"a restricted user: {acl_line(space.bus.keys)}"))
     await record(
         server.client,
         space.bus.keys,
