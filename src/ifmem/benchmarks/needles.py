@@ -33,6 +33,7 @@ class Asked(msgspec.Struct, frozen=True):
     """One question, for whoever wants to look at each."""
 
     question: str
+    """Its text, or its number in a labelled set."""
     kind: str
     """``named``, ``paraphrase``, ``unanswerable`` or ``swapped``."""
     recalled: bool | None
@@ -137,7 +138,7 @@ async def _run(
         },
         abstained_swapped=_share([not one.answered for one in swapped]),
         goals=_goals(answerable, answered, abstained),
-        asked=asked + told + swapped,
+        asked=[*asked, *told, *swapped] if directory is None else _numbered(asked, told, swapped),
         conditions=conditions(status.redis.version, semantic=semantic),
     )
     file = f"needles-{name}" + "-semantic" * semantic
@@ -212,6 +213,15 @@ async def _planted(
     note(f"loading {len(held)} files with {len(needles)} planted questions")
     await place.memory.load(corpus)
     return needles, _vocabulary(path.read_text(encoding="utf-8") for path in held)
+
+
+def _numbered(*rounds: Sequence[Asked]) -> list[Asked]:
+    """A labelled set's questions by number: its text is not ours to write into a report."""
+    return [
+        msgspec.structs.replace(one, question=f"question {number}")
+        for asked in rounds
+        for number, one in enumerate(asked, 1)
+    ]
 
 
 def _vocabulary(held: Iterable[str]) -> set[str]:

@@ -71,8 +71,8 @@ async def ask(space: Space, call: AskCall) -> Answer:
             model=call.model,
         )
     where = await where_of(space, call.filters)
-    hits = await asyncio.to_thread(space.index.search, text, where=where, limit=MOST_HITS)
-    question = await asyncio.to_thread(_understood, space, text, where)
+    hits = await space.compute(space.index.search, text, where=where, limit=MOST_HITS)
+    question = await space.compute(_understood, space, text, where)
     chosen = await _route(space, call, hits)
     gathered = await _gather(space, question, hits, chosen, call.deadline_seconds)
     candidates = [one for _, offered in gathered.results for one in offered]
@@ -147,7 +147,7 @@ async def _ask_shard(
 ) -> None:
     try:
         context = await space.contexts.fetch(number)
-        offered = await asyncio.to_thread(_offer, space, question, context, hits)
+        offered = await space.compute(_offer, space, question, context, hits)
     except IfMemError:
         events.put_nowait(Failed(number))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import sqlite3
 
@@ -40,7 +39,7 @@ async def recall(space: Space, call: RecallCall) -> Recall:
         raise Invalid("max_tokens and limit must be at least 1")
     where = await where_of(space, call.filters)
     hits = min(MOST_HITS, _LEAST_HITS + call.max_tokens // _SMALL_PASSAGE)
-    found = await asyncio.to_thread(search, space, query, where, hits)
+    found = await space.compute(search, space, query, where, hits)
     taken = pack(
         found,
         budget=call.max_tokens,

@@ -23,6 +23,9 @@ from ifmem.store.database import Database
 
 T = TypeVar("T")
 
+_SEARCHES = 1
+"""Steps of searches that run at once in a space."""
+
 
 @dataclass
 class Space:
@@ -51,6 +54,7 @@ class Space:
     """Findings in the log."""
     degraded: str | None = None
     """Why the bus's picture may be behind the store's."""
+    _computing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SEARCHES))
     _unfinished: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -60,6 +64,15 @@ class Space:
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What ``work`` reads, off the event loop."""
         return await asyncio.to_thread(self.database.read, work)
+
+    async def compute(self, step: Callable[..., T], *args: Any, **named: Any) -> T:
+        """Run a step of a search off the event loop, one at a time.
+
+        Searches are bound by the interpreter lock. Measured with eight callers: recall p50 48 ms
+        with a thread each, 33 with two, 28 with one.
+        """
+        async with self._computing:
+            return await asyncio.to_thread(step, *args, **named)
 
     async def change(self, work: Callable[[sqlite3.Connection], Changes]) -> Changes:
         """Commit a change of documents, then tell the index and the bus of it."""
