@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,11 +107,18 @@ def test_a_socket_lies_in_its_home_when_the_path_fits(tmp_path: Path) -> None:
     assert socket_path(home, "d.sock") == home / "d.sock"
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory whose path leaves room for a socket's, as a test's own need not."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        yield Path(directory)
+
+
 def test_the_socket_of_a_deep_home_lies_in_a_private_short_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    deep, other = tmp_path / ("d" * 120), tmp_path / ("e" * 120)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
+    deep, other = short / ("d" * 120), short / ("e" * 120)
     path = socket_path(deep, "d.sock")
     assert path == socket_path(deep, "d.sock")
     assert path != socket_path(other, "d.sock")
@@ -120,21 +128,21 @@ def test_the_socket_of_a_deep_home_lies_in_a_private_short_place(
 
 @as_root
 def test_a_short_place_that_somebody_else_made_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    planted = tmp_path / f"ifmem-{os.geteuid()}"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
+    planted = short / f"ifmem-{os.geteuid()}"
     planted.mkdir()
     os.chown(planted, 12345, 12345)
     with pytest.raises(NotPermitted, match="shorter path"):
-        socket_path(tmp_path / ("d" * 120), "d.sock")
+        socket_path(short / ("d" * 120), "d.sock")
 
 
 def test_a_short_place_that_is_a_link_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / f"ifmem-{os.geteuid()}").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
+    (short / "elsewhere").mkdir()
+    (short / f"ifmem-{os.geteuid()}").symlink_to(short / "elsewhere")
     with pytest.raises(NotPermitted):
-        socket_path(tmp_path / ("d" * 120), "d.sock")
+        socket_path(short / ("d" * 120), "d.sock")

@@ -73,6 +73,14 @@ REMEDIATION = KeyKind(
     "swarm:remediation:{date}:{scan}", "string", "what `doctor` found, as JSON", "after a scan"
 )
 
+ACCESS = (
+    *("finding:*", "context:*", "worker:*", "librarian:*", "swarm:remediation:*", "ifmem:1:*"),
+    # The function that publishes a finding is given the channel's name among its keys.
+    "channel:findings",
+)
+"""Patterns of all keys above, for the rights of a restricted user."""
+ACCESS_CHANNELS = "channel:*"
+
 ALL = tuple(value for value in list(globals().values()) if isinstance(value, KeyKind))
 
 
