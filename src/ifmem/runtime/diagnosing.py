@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from ifmem import clock
 from ifmem.bus.access import acl_line
 from ifmem.bus.connection import Server
@@ -22,7 +20,6 @@ from ifmem.wire.shapes import Check, Checkup
 async def diagnose(space: Space, server: Server, call: DoctorCall) -> Checkup:
     """Check the daemon's side; with ``repair``, remove foreign keys and publish anew."""
     checks = [
-        Check("python", True, sys.version.split()[0]),
         Check("bus", True, f"{server.version}, {'embedded' if server.embedded else 'external'}"),
         await _check_store(space),
         await _check_round_trip(space),
