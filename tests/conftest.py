@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import select
+from collections.abc import Callable
+
 import pytest
+
+PATIENCE_S = 60.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # The tokeniser opens its vocabulary with a function that Python 3.11 and 3.12 deprecate and
     # 3.13 took back into favour.
     config.addinivalue_line("filterwarnings", "ignore:open_binary is deprecated:DeprecationWarning")
+
+
+@pytest.fixture
+def watch_end() -> Callable[[int], Callable[[], bool]]:
+    """For a process alive now: a question that waits until it is gone."""
+
+    def watch(pid: int) -> Callable[[], bool]:
+        descriptor = os.pidfd_open(pid)
+
+        def is_gone() -> bool:
+            try:
+                return bool(select.select([descriptor], [], [], PATIENCE_S)[0])
+            finally:
+                os.close(descriptor)
+
+        return is_gone
+
+    return watch

@@ -22,6 +22,7 @@ from ifmem.bus.server_binary import choose_binary, made_executable, packaged_bin
 from ifmem.errors import Failed, NotPermitted, Unavailable
 
 PATIENCE_S = 30
+Watch = Callable[[int], Callable[[], bool]]
 
 CLIENT = """
 import sys
@@ -64,19 +65,6 @@ def read(endpoint: Endpoint) -> str | None:
 
 def nanny_of(directory: Path) -> int:
     return nanny.Record(**json.loads((directory / nanny.ALIVE_LOCK).read_bytes())).nanny
-
-
-def watch(pid: int) -> Callable[[], bool]:
-    """A question that waits until the process, alive now, is gone."""
-    descriptor = os.pidfd_open(pid)
-
-    def is_gone() -> bool:
-        try:
-            return bool(select.select([descriptor], [], [], PATIENCE_S)[0])
-        finally:
-            os.close(descriptor)
-
-    return is_gone
 
 
 def client_of(directory: Path) -> subprocess.Popen[str]:
@@ -137,10 +125,10 @@ def test_the_server_outlives_its_killed_starter(directory: Path) -> None:
     assert attach(directory).pid == server
 
 
-def test_a_killed_server_is_started_again_with_its_data(directory: Path) -> None:
+def test_a_killed_server_is_started_again_with_its_data(directory: Path, watch_end: Watch) -> None:
     first = attach(directory)
     write(first, "kept")
-    is_gone = watch(first.pid)
+    is_gone = watch_end(first.pid)
     os.kill(first.pid, signal.SIGKILL)
     assert is_gone()
     again = attach(directory)
@@ -149,16 +137,18 @@ def test_a_killed_server_is_started_again_with_its_data(directory: Path) -> None
     assert not again.fresh
 
 
-def test_the_server_ends_with_its_killed_nanny(directory: Path) -> None:
+def test_the_server_ends_with_its_killed_nanny(directory: Path, watch_end: Watch) -> None:
     first = attach(directory)
     write(first, "kept")
-    is_gone = watch(first.pid)
+    is_gone = watch_end(first.pid)
     os.kill(nanny_of(directory), signal.SIGKILL)
     assert is_gone()
     assert read(attach(directory)) == "kept"
 
 
-def test_a_server_left_without_nanny_is_replaced_with_its_data(directory: Path) -> None:
+def test_a_server_left_without_nanny_is_replaced_with_its_data(
+    directory: Path, watch_end: Watch
+) -> None:
     program = directory.with_name("server")
     program.write_text(
         WITHOUT_PARENT_DEATH_SIGNAL.format(python=sys.executable, server=str(packaged_binary()))
@@ -166,7 +156,7 @@ def test_a_server_left_without_nanny_is_replaced_with_its_data(directory: Path) 
     program.chmod(0o700)
     first = attach(directory, binary=program)
     write(first, "kept")
-    is_gone = watch(nanny_of(directory))
+    is_gone = watch_end(nanny_of(directory))
     os.kill(nanny_of(directory), signal.SIGKILL)
     assert is_gone()
     assert read(first) == "kept"
@@ -175,10 +165,12 @@ def test_a_server_left_without_nanny_is_replaced_with_its_data(directory: Path) 
     assert read(again) == "kept"
 
 
-def test_stop_leaves_no_process_and_no_socket_and_keeps_the_data(directory: Path) -> None:
+def test_stop_leaves_no_process_and_no_socket_and_keeps_the_data(
+    directory: Path, watch_end: Watch
+) -> None:
     first = attach(directory)
     write(first, "kept")
-    gone = [watch(first.pid), watch(nanny_of(directory))]
+    gone = [watch_end(first.pid), watch_end(nanny_of(directory))]
     assert stop(directory)
     assert all(is_gone() for is_gone in gone)
     assert not first.socket.exists()
@@ -200,9 +192,9 @@ def test_an_idle_server_ends_and_one_in_use_stays(directory: Path) -> None:
     assert read(attach(directory)) == "kept"
 
 
-def test_a_directory_that_was_removed_ends_its_server(directory: Path) -> None:
+def test_a_directory_that_was_removed_ends_its_server(directory: Path, watch_end: Watch) -> None:
     endpoint = attach(directory, idle=timedelta(milliseconds=500))
-    is_gone = watch(endpoint.pid)
+    is_gone = watch_end(endpoint.pid)
     directory.rename(directory.with_name("elsewhere"))
     assert is_gone()
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ifmem.engine.fanout import Answered, DeadlinePassed, Failed, FanOut
+from ifmem.engine.fanout import Answered, DeadlinePassed, FanOut, GaveUp
 
 FRESH: FanOut[str] = FanOut.of([1, 2])
 SHARDS = st.integers(0, 5)
@@ -36,13 +36,13 @@ def test_a_second_answer_of_a_shard_does_not_stand_for_a_silent_one() -> None:
 
 
 def test_a_failure_ends_the_waiting_and_names_the_shard() -> None:
-    state = FRESH.step(Failed(1)).step(Answered(2, "b"))
+    state = FRESH.step(GaveUp(1)).step(Answered(2, "b"))
     assert state == FanOut(frozenset(), ((2, "b"),), frozenset({1}))
 
 
 def test_a_failure_after_an_answer_takes_nothing_away() -> None:
     answered = FRESH.step(Answered(1, "a"))
-    assert answered.step(Failed(1)) == answered
+    assert answered.step(GaveUp(1)) == answered
 
 
 def test_a_deadline_keeps_what_came_and_names_who_is_missing() -> None:
@@ -58,7 +58,7 @@ def test_an_answer_after_the_deadline_changes_nothing() -> None:
 
 def test_a_shard_that_was_never_asked_is_not_heard() -> None:
     assert FRESH.step(Answered(3, "me too")) == FRESH
-    assert FRESH.step(Failed(3)) == FRESH
+    assert FRESH.step(GaveUp(3)) == FRESH
 
 
 class Gathering(RuleBasedStateMachine):
@@ -79,7 +79,7 @@ class Gathering(RuleBasedStateMachine):
 
     @rule(shard=SHARDS)
     def fail(self, shard: int) -> None:
-        self.state = self.state.step(Failed(shard))
+        self.state = self.state.step(GaveUp(shard))
         if shard in self.asked and not self.closed:
             self.first.setdefault(shard, None)
 

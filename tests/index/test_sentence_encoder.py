@@ -129,7 +129,7 @@ def passage() -> Callable[..., Passage]:
             source="/src/a.md",
             title="",
             kind="chat" if speaker else "prose",
-            conversation=None,
+            group=None,
             first_line=1,
             last_line=1,
             tokens=5,

@@ -40,7 +40,7 @@ def passage() -> MakePassage:
             source="/src/a.md",
             title=title,
             kind="chat" if speaker else "prose",
-            conversation=group,
+            group=group,
             first_line=1,
             last_line=1,
             tokens=5,

@@ -41,7 +41,7 @@ def test_a_passage_knows_where_it_stands(database: Database, save: Save) -> None
         source="/src/a.md",
         title="src/a.md",
         kind="chat",
-        conversation="talk",
+        group="talk",
         first_line=2,
         last_line=2,
         tokens=10,

@@ -206,24 +206,6 @@ def eventually() -> Callable[[Callable[[], Any]], Any]:
     return wait
 
 
-@pytest.fixture
-def watch_end() -> Callable[[int], Callable[[], bool]]:
-    """For a process alive now: a question that waits until it is gone."""
-
-    def watch(pid: int) -> Callable[[], bool]:
-        descriptor = os.pidfd_open(pid)
-
-        def is_gone() -> bool:
-            try:
-                return bool(select.select([descriptor], [], [], PATIENCE_S)[0])
-            finally:
-                os.close(descriptor)
-
-        return is_gone
-
-    return watch
-
-
 _THINGS = [
     "ledger",
     "harbor",

@@ -17,7 +17,7 @@ class Passage:
     source: str
     title: str
     kind: str
-    conversation: str | None
+    group: str | None
     first_line: int
     last_line: int
     tokens: int

@@ -1,7 +1,7 @@
 """Scatter and gather of one question: duplicates end here, and the deadline always answers.
 
 asking --Answered (last one)--> done
-asking --Failed (last one)----> done, the failed named as missing
+asking --GaveUp (last one)----> done, the failed named as missing
 asking --DeadlinePassed-------> done, the silent named as missing
 """
 
@@ -23,7 +23,7 @@ class Answered(Generic[Result]):
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class GaveUp:
     """A shard could not answer."""
 
     shard: int
@@ -52,14 +52,14 @@ class FanOut(Generic[Result]):
         """Nothing more is waited for."""
         return not self.waiting_for
 
-    def step(self, event: Answered[Result] | Failed | DeadlinePassed) -> FanOut[Result]:
+    def step(self, event: Answered[Result] | GaveUp | DeadlinePassed) -> FanOut[Result]:
         """The state after an event; what comes late or twice changes nothing."""
         match event:
             case DeadlinePassed():
                 return replace(
                     self, waiting_for=frozenset(), missing=self.missing | self.waiting_for
                 )
-            case Answered(shard, _) | Failed(shard) if shard not in self.waiting_for:
+            case Answered(shard, _) | GaveUp(shard) if shard not in self.waiting_for:
                 return self
             case Answered(shard, result):
                 return replace(
@@ -67,7 +67,7 @@ class FanOut(Generic[Result]):
                     waiting_for=self.waiting_for - {shard},
                     results=(*self.results, (shard, result)),
                 )
-            case Failed(shard):
+            case GaveUp(shard):
                 return replace(
                     self,
                     waiting_for=self.waiting_for - {shard},

@@ -105,7 +105,7 @@ class SpaceIndex:
                         key=passage.passage_id,
                         content_id=passage.content_id,
                         shard=passage.shard,
-                        group=passage.conversation,
+                        group=passage.group,
                         author=passage.speaker,
                         said_at=passage.said_at,
                     ),

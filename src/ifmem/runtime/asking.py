@@ -19,7 +19,7 @@ from ifmem.bus.state import Context
 from ifmem.domain.passage import Passage
 from ifmem.engine import synthesis
 from ifmem.engine.evidence import best_evidence, locate, question_weights, unknown_names
-from ifmem.engine.fanout import Answered, DeadlinePassed, Failed, FanOut
+from ifmem.engine.fanout import Answered, DeadlinePassed, FanOut, GaveUp
 from ifmem.engine.routing import Route, route
 from ifmem.engine.synthesis import Candidate
 from ifmem.errors import IfMemError, Invalid, NotFound
@@ -40,7 +40,7 @@ MOST_HITS = 80
 PASSAGES_A_SHARD = 10
 """The passages of its own that a shard looks through for an answer."""
 
-Events = asyncio.Queue[Answered[list[Candidate]] | Failed]
+Events = asyncio.Queue[Answered[list[Candidate]] | GaveUp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ async def _ask_shard(
         context = await space.contexts.fetch(number)
         offered = await space.compute(_offer, space, question, context, hits)
     except IfMemError:
-        events.put_nowait(Failed(number))
+        events.put_nowait(GaveUp(number))
     else:
         events.put_nowait(Answered(number, offered))
 

@@ -6,6 +6,9 @@ from ifmem.bus.bus import Bus
 from ifmem.bus.state import Context
 from ifmem.wire.blob import LoadedPart
 
+MOST_HELD = 64
+"""Shards whose contexts stay in memory, some 2 MB each; the one unused longest goes first."""
+
 
 class Contexts:
     """Shard contexts in memory.
@@ -32,6 +35,14 @@ class Contexts:
             context.generation,
             context.blobs,
         ):
-            return held
-        self._contexts[number], self._blobs[number] = context, blobs
+            context = held
+        self._keep(context, blobs)
         return context
+
+    def _keep(self, context: Context, blobs: dict[str, list[LoadedPart]]) -> None:
+        # Taken out and put back: a dict's order is then that of the last use.
+        self._contexts.pop(context.shard, None)
+        self._contexts[context.shard], self._blobs[context.shard] = context, blobs
+        while len(self._contexts) > MOST_HELD:
+            unused = next(iter(self._contexts))
+            del self._contexts[unused], self._blobs[unused]

@@ -48,7 +48,7 @@ async def list_sources(space: Space, call: SourcesCall) -> Page[SourceShape]:
             shards=list(row.shards),
             bytes=row.bytes,
             loaded_at=row.loaded_at,
-            group=row.conversation,
+            group=row.group,
         )
         for row in rows
     ]

@@ -24,7 +24,7 @@ class SourceRow:
     source: str
     sha256: str
     kind: str
-    conversation: str | None
+    group: str | None
     tokens: int
     passages: int
     bytes: int
@@ -93,7 +93,7 @@ def _source_row(
     source: str,
     sha256: str,
     kind: str,
-    conversation: str | None,
+    group: str | None,
     tokens: int,
     passages: int,
     size: int,
@@ -101,7 +101,7 @@ def _source_row(
     shards: str | None,
 ) -> SourceRow:
     numbers = tuple(int(n) for n in (shards or "").split(",") if n)
-    return SourceRow(source, sha256, kind, conversation, tokens, passages, size, loaded_at, numbers)
+    return SourceRow(source, sha256, kind, group, tokens, passages, size, loaded_at, numbers)
 
 
 def contents_of(

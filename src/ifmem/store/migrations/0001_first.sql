@@ -22,7 +22,7 @@ CREATE TABLE content (
     sha256       TEXT    NOT NULL,  -- of the bytes as read
     format       TEXT    NOT NULL,  -- the reader that made the text
     kind         TEXT    NOT NULL,
-    conversation TEXT,              -- the group a question may be restricted to
+    conversation TEXT,              -- its group (a word that SQL keeps for itself)
     title        TEXT    NOT NULL,  -- the path below its root, as ranking sees it
     size         INTEGER NOT NULL,  -- bytes
     tokens       INTEGER NOT NULL,  -- o200k
