@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ifmem.client.blocking import BlockingMemory
+    from ifmem.client.leased_task import LeasedTask
     from ifmem.client.memory import Memory
     from ifmem.client.overview import Progress
+    from ifmem.client.worker import Worker
+    from ifmem.domain.task import Task
     from ifmem.errors import (
         ConfigError,
         Failed,
@@ -50,6 +53,7 @@ __all__ = [
     "IfMemError",
     "IntegrityError",
     "Invalid",
+    "LeasedTask",
     "LoadReport",
     "Memory",
     "NotFound",
@@ -62,14 +66,19 @@ __all__ = [
     "Remembered",
     "Settings",
     "Status",
+    "Task",
     "Unavailable",
+    "Worker",
 ]
 
 _HOMES = {
     "BlockingMemory": "ifmem.client.blocking",
+    "LeasedTask": "ifmem.client.leased_task",
     "Memory": "ifmem.client.memory",
     "Progress": "ifmem.client.overview",
     "Settings": "ifmem.settings",
+    "Task": "ifmem.domain.task",
+    "Worker": "ifmem.client.worker",
     **dict.fromkeys(
         (
             "Answer",

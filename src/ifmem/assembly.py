@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import socket as network
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ifmem.bus.connection import connect
+from ifmem.errors import ConfigError, IfMemError, Refused
 from ifmem.index.sentence_encoder import SentenceEncoder, is_installed
 from ifmem.runtime.embedding import embed_all
-from ifmem.runtime.keeping import keep
-from ifmem.runtime.listening import Listener
+from ifmem.runtime.forwarding import Forwarder
+from ifmem.runtime.listening import Emitter, Handler, Listener
 from ifmem.runtime.service import Service, bus_directory
 from ifmem.settings import Settings, without_password
 from ifmem.sockets import DAEMON_SOCKET, socket_path
@@ -23,6 +25,9 @@ from ifmem.wire.calls import PROTOCOL, Request
 from ifmem.wire.shapes import Hello
 
 _IDLE_LOOK_SECONDS = 1.0
+
+IdleSeconds = Callable[[], Awaitable[float]]
+"""For how long nobody outside this host has needed the daemon."""
 
 
 async def serve(
@@ -38,44 +43,76 @@ async def serve(
         ready: called with the socket once calls are answered.
         adopt: take over keys of the first space that another store has written.
     """
+    try:
+        await _serve(settings, stopping, ready, adopt=adopt)
+    except BaseExceptionGroup as failures:
+        told = failures.subgroup(IfMemError)
+        if told is None:
+            raise
+        raise _first(told) from failures
+
+
+async def _serve(
+    settings: Settings,
+    stopping: asyncio.Event,
+    ready: Callable[[Path], None],
+    *,
+    adopt: bool,
+) -> None:
+    if settings.role == "client":
+        async with _forwarder(settings, adopt=adopt) as forwarder:
+            await _answer(settings, forwarder.call, stopping, ready, _for_ever)
+        return
     sentences = _sentence_encoder(settings)
-    async with _service(settings, sentences) as service:
-        listener = Listener(_handler(service, stopping))
-        path = socket_path(settings.home_path, DAEMON_SOCKET)
+    async with asyncio.TaskGroup() as group, _service(settings, sentences, group) as service:
         # The default space is opened first: its keys are there from the start.
         await service.space(settings.space, adopt=adopt)
-        server = await listener.listen(path)
+        embedding = None
+        if sentences is not None:
+            embedding = group.create_task(embed_all(service.open_spaces, sentences))
         try:
-            async with server, asyncio.TaskGroup() as group:
-                background = [
-                    group.create_task(
-                        keep(
-                            service.open_spaces,
-                            service.reconnect,
-                            interval=settings.worker.heartbeat_seconds,
-                            woken=service.woken,
-                        )
-                    )
-                ]
-                if sentences is not None:
-                    background.append(group.create_task(embed_all(service.open_spaces, sentences)))
-                ready(path)
-                await _stopped_or_idle(stopping, listener, settings.daemon.idle_seconds)
-                for task in background:
-                    task.cancel()
+            await _answer(settings, service.call, stopping, ready, service.idle_seconds)
         finally:
-            path.unlink(missing_ok=True)
-            await listener.close()
+            if embedding is not None:
+                embedding.cancel()
+
+
+async def _answer(
+    settings: Settings,
+    call: Handler,
+    stopping: asyncio.Event,
+    ready: Callable[[Path], None],
+    idle_elsewhere: IdleSeconds,
+) -> None:
+    """Take calls on the home's socket until nobody needs them any more, here or elsewhere."""
+    listener = Listener(_handler(settings, call, stopping))
+    path = socket_path(settings.home_path, DAEMON_SOCKET)
+    server = await listener.listen(path)
+    try:
+        async with server:
+            ready(path)
+            await _stopped_or_idle(stopping, listener, idle_elsewhere, settings.daemon.idle_seconds)
+    finally:
+        path.unlink(missing_ok=True)
+        await listener.close()
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 @contextlib.asynccontextmanager
-async def _service(settings: Settings, sentences: SentenceEncoder | None) -> AsyncIterator[Service]:
+async def _service(
+    settings: Settings, sentences: SentenceEncoder | None, tasks: asyncio.TaskGroup
+) -> AsyncIterator[Service]:
     server = await connect(settings.redis, bus_directory(settings))
     service = Service(
         settings,
         server,
         worker_id=f"{network.gethostname()}-{os.getpid()}",
         version=metadata.version("ifmem"),
+        tasks=tasks,
         sentences=sentences,
     )
     try:
@@ -84,30 +121,56 @@ async def _service(settings: Settings, sentences: SentenceEncoder | None) -> Asy
         await service.close()
 
 
+@contextlib.asynccontextmanager
+async def _forwarder(settings: Settings, *, adopt: bool) -> AsyncIterator[Forwarder]:
+    if not settings.redis.url:
+        raise ConfigError(
+            "a client needs the Redis of the space's owner: name it with --redis URL",
+            setting="redis.url",
+        )
+    if adopt:
+        raise Refused("a client has no store to adopt keys with: leave out --role or --adopt")
+    server = await connect(settings.redis, bus_directory(settings))
+    forwarder = Forwarder(settings, server, worker_id=f"{network.gethostname()}-{os.getpid()}")
+    try:
+        yield forwarder
+    finally:
+        await forwarder.close()
+
+
 def _sentence_encoder(settings: Settings) -> SentenceEncoder | None:
     wanted = settings.retrieval.semantic == "auto" and is_installed()
     return SentenceEncoder() if wanted else None
 
 
-def _handler(service: Service, stopping: asyncio.Event) -> Callable[..., Any]:
-    async def handle(request: Request, emit: Callable[[dict[str, Any]], None]) -> Any:
+def _handler(settings: Settings, call: Handler, stopping: asyncio.Event) -> Handler:
+    async def handle(request: Request, emit: Emitter) -> Any:
         if request.method == "hello":
             return Hello(
                 metadata.version("ifmem"),
                 PROTOCOL,
                 os.getpid(),
-                without_password(service.settings.redis.url),
+                without_password(settings.redis.url),
+                settings.role,
             )
         if request.method == "stop":
             stopping.set()
             return {}
-        return await service.call(request, emit)
+        return await call(request, emit)
 
     return handle
 
 
-async def _stopped_or_idle(stopping: asyncio.Event, listener: Listener, idle: float) -> None:
-    while not stopping.is_set() and listener.idle_seconds < idle:
+async def _stopped_or_idle(
+    stopping: asyncio.Event, listener: Listener, idle_elsewhere: IdleSeconds, idle: float
+) -> None:
+    while not stopping.is_set():
+        if listener.idle_seconds >= idle and await idle_elsewhere() >= idle:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(idle, _IDLE_LOOK_SECONDS)):
                 await stopping.wait()
+
+
+async def _for_ever() -> float:
+    return math.inf

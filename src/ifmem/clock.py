@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,11 @@ def now() -> datetime:
 def stamp(moment: datetime) -> str:
     """ISO-8601 in UTC with milliseconds and ``Z``, as written to Redis and the store."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def stamp_of_ms(ms: int) -> str:
+    """The same for milliseconds since 1970, as a server counts them."""
+    return stamp(datetime.fromtimestamp(ms / 1000, UTC))
 
 
 def monotonic() -> float:
@@ -40,3 +46,8 @@ def in_seconds(duration: timedelta) -> float:
 def new_id() -> str:
     """A random uuid, for a finding whose author gave none."""
     return str(uuid.uuid4())  # noqa: TID251 - this is the one place
+
+
+def chance() -> float:
+    """A number from 0 to 1, to spread what would otherwise happen at once."""
+    return random.random()

@@ -26,9 +26,22 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=366 * 86_400)]
 
 class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str = ""
-    """External Redis >= 7 or Valkey: redis://, rediss:// or unix://. Empty: the embedded server."""
+    """External Redis >= 7 or Valkey: redis://, rediss:// or unix://; the primary that Sentinels
+    watch: redis+sentinel://HOST:PORT,.../NAME; a Cluster: redis+cluster://HOST:PORT,... (rediss+
+    for TLS). Empty: the embedded server."""
     idle_seconds: Seconds = 600.0
     """The embedded server stops after this long without a client."""
+
+
+class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    backlog: Annotated[int, msgspec.Meta(ge=100)] = 10_000
+    """Entries the store may be behind; above it nothing new is taken."""
+    lease_seconds: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 15.0
+    """A bridge that is silent for this long may be replaced by one of another store."""
+    commit_seconds: Seconds = 30.0
+    """How long a writer waits for the store's commit before the outcome is unknown."""
+    outage_seconds: Seconds = 15.0
+    """How long a call waits for a bus that is away."""
 
 
 class ShardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +49,8 @@ class ShardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """o200k tokens a new shard may hold; the least still takes any single passage."""
     limit: Annotated[int, msgspec.Meta(ge=4)] = 512
     """Shards a space may have; past it a load is refused, never trimmed."""
+    live_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    """The least share of live shards with which a question for all of them is asked."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,7 +117,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     home: str = ""
     """Where the store, the sockets and the logs lie. Empty: the user's data directory."""
     space: str = DEFAULT_SPACE
+    role: Literal["owner", "client"] = "owner"
+    """An owner has the space's store; a client has none and forwards its calls to the owner."""
+    run: str = "-"
+    """Tasks and findings of one run are kept apart from those of others; `-` names no run."""
     redis: RedisSettings = RedisSettings()
+    bus: BusSettings = BusSettings()
     shards: ShardSettings = ShardSettings()
     worker: WorkerSettings = WorkerSettings()
     daemon: DaemonSettings = DaemonSettings()
@@ -167,17 +187,39 @@ def read_settings(
 
 
 def without_password(url: str) -> str:
-    """A URL with its password left out."""
+    """A URL with its passwords left out, those among its options as well."""
     scheme, separator, rest = url.partition("://")
-    credentials, _, server = rest.rpartition("@")
+    credentials, server = _split_credentials(rest)
     user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}@{server}" if user else f"{scheme}{separator}{server}"
+    shown = _without_options(server, "password")
+    return f"{scheme}{separator}{user}@{shown}" if user else f"{scheme}{separator}{shown}"
 
 
 def server_of(url: str) -> str:
-    """What a URL names, whoever asks: without user and password."""
+    """What a URL names, whoever asks: without user and password, its hosts in order."""
     scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}".rstrip("/")
+    server = _without_options(_split_credentials(rest)[1], "password", "username")
+    hosts, slash, path = server.partition("/")
+    return f"{scheme}://{','.join(sorted(hosts.split(',')))}{slash}{path}".rstrip("/")
+
+
+def _split_credentials(rest: str) -> tuple[str, str]:
+    # Up to the last @, so that no part of a password that should have been quoted is shown. The
+    # path of a socket may have an @ of its own.
+    if rest.startswith("/"):
+        return "", rest
+    credentials, _, server = rest.rpartition("@")
+    return credentials, server
+
+
+def _without_options(server: str, *left_out: str) -> str:
+    place, _, options = server.partition("?")
+    kept = [
+        option
+        for option in options.split("&")
+        if option and not any(name in option.partition("=")[0].lower() for name in left_out)
+    ]
+    return f"{place}?{'&'.join(kept)}" if kept else place
 
 
 def user_file(environment: Mapping[str, str]) -> Path:

@@ -21,10 +21,11 @@ from ifmem.bus.bus import BLOB_GRACE_SECONDS, Bus
 from ifmem.bus.connection import connect
 from ifmem.bus.server_binary import choose_binary, packaged_binary
 from ifmem.domain.shard import Shard, Speciality
-from ifmem.errors import IntegrityError, NotPermitted, Unavailable
+from ifmem.errors import IntegrityError, NotFound, Unavailable
 from ifmem.settings import RedisSettings
 from ifmem.wire import blob
 from ifmem.wire.blob import BlobPart, BlobPassage, Manifest
+from ifmem.wire.keys import Keys
 
 PATIENCE_S = 60
 
@@ -78,12 +79,12 @@ async def put(
     *blobs: tuple[blob.BlobEntry, bytes],
     generation: int = 0,
     replaced: Sequence[str] = (),
-    worker: str = "w-1",
+    bridge: str = "w-1",
 ) -> int:
     one = shard(number, tokens, generation=generation)
     return await bus.put_shard(
         one,
-        worker=worker,
+        bridge=bridge,
         manifest=Manifest(
             shard=number,
             generation=generation,
@@ -140,8 +141,9 @@ def test_a_bus_without_our_keys_says_that_it_lost_them_and_is_left_alone(
     async def work(client: Redis) -> None:
         with pytest.raises(Unavailable, match="lost the keys"):
             await Bus(client).shards()
-        assert await Bus(client).findings_stored() == 0
-        assert await Bus(client).owner() is None
+        assert await Bus(client).findings.stored() == 0
+        assert await Bus(client).ownership.owner() is None
+        assert await Bus(client).log.state() is None
 
     run(server_url, work)
     assert plain.dbsize() == 0, "reading wrote something"
@@ -161,12 +163,42 @@ def test_shards_that_nobody_holds_do_not_count(server_url: str, plain: redis.Red
         bus = Bus(client)
         for number in (1, 2, 3):
             await put(bus, number, 10**number)
-        assert await bus.set_active([2, 3], active=False) == 10
+        for number in (2, 3):
+            assert await bus.set_ready(number, "w-1", active=False)
         assert plain.get("context:active") == "10"
-        assert await bus.set_active([3], active=True) == 1_010
-        _, states = await bus.shards()
+        assert await bus.take_shard(3, "w-2") is None
+        assert plain.get("context:active") == "10", "taken is not ready"
+        assert await bus.set_ready(3, "w-2", active=True)
+        active, states = await bus.shards()
+        assert active == 1_010
         assert [state.active for state in states] == [True, False, True]
-        assert await bus.set_active([], active=True) == 1_010
+        assert [state.worker for state in states] == ["w-1", "", "w-2"]
+
+    run(server_url, work)
+
+
+def test_a_shard_is_taken_from_the_dead_from_nobody_and_from_whom_one_may(
+    server_url: str, plain: redis.Redis
+) -> None:
+    async def work(client: Redis) -> None:
+        bus = Bus(client)
+        await put(bus, 1, 70)
+        for worker in ("w-1", "w-2", "w-3"):
+            await bus.beat(worker, expiry_seconds=60)
+        assert await bus.take_shard(1, "w-2") == "w-1", "its holder lives"
+        assert await bus.take_shard(1, "w-2", over="w-1") is None
+        assert await bus.take_shard(1, "w-2") is None, "once more changes nothing"
+        assert await bus.set_ready(1, "w-2", active=True)
+        assert not await bus.set_ready(1, "w-1", active=True), "it is no longer ours"
+        assert await put(bus, 1, 71) == 71
+        assert (await bus.shards())[1][0].worker == "w-2", "a live holder keeps it"
+        plain.delete("worker:status:w-2")
+        assert await bus.take_shard(1, "w-3") is None
+        assert plain.get("context:active") == "0"
+        assert await bus.set_ready(1, "w-3", active=False)
+        assert await bus.take_shard(1, "w-1") is None
+        with pytest.raises(NotFound, match="no shard 9"):
+            await bus.take_shard(9, "w-1")
 
     run(server_url, work)
 
@@ -178,8 +210,10 @@ def test_the_sum_is_right_under_sixteen_writers(server_url: str, plain: redis.Re
             bus = Bus(client)
             for _ in range(30):
                 number = chance.randint(1, 6)
-                if chance.random() < 0.4:
-                    await bus.set_active([number], active=chance.random() < 0.5)
+                if chance.random() < 0.4 and plain.sismember("ifmem:1:shards", number):
+                    worker = f"w-{seed}"
+                    await bus.take_shard(number, worker)
+                    await bus.set_ready(number, worker, active=chance.random() < 0.5)
                 else:
                     await put(bus, number, chance.randint(0, 200_000))
 
@@ -232,7 +266,6 @@ def test_a_foreign_value_at_one_of_the_seeds_names_stops_nothing(
             plant(name)
         plant("worker:status:w-1")
         plant("librarian:shard1:quota")
-        plant("finding:f-1")
         assert await put(bus, 2, 21) == 21
         active, states = await bus.shards()
         assert (active, [state.tokens for state in states]) == (21, [0, 21])
@@ -240,213 +273,31 @@ def test_a_foreign_value_at_one_of_the_seeds_names_stops_nothing(
         assert await put(bus, 2, 22) == 22
         assert (await bus.workers(), len(await bus.librarians())) == ([], 5)
         assert await bus.beat("w-1", expiry_seconds=60)
-        await bus.put_finding("f-1", sequence=1, body=b"{}", stored=1, window=9)
-        assert plain.get("finding:f-1") == "{}"
         assert await put(bus, 1, 100) == 122, "writing the shard anew puts it right"
 
     run(server_url, work)
 
 
-# Who owns the keys
-
-
-def test_a_store_claims_an_empty_space_once_and_for_all(
-    server_url: str, plain: redis.Redis
-) -> None:
-    async def work(client: Redis) -> None:
-        bus = Bus(client)
-        await bus.claim("store-1", adopt=False)
-        await bus.claim("store-1", adopt=False)
-        assert await bus.owner() == "store-1"
-        with pytest.raises(NotPermitted, match="keys of the store store-1") as caught:
-            await bus.claim("store-2", adopt=False)
-        assert (caught.value.exit_code, caught.value.facts["owner"]) == (5, "store-1")
-        assert "--adopt" in caught.value.message
-        assert await bus.owner() == "store-1"
-
-    run(server_url, work)
-
-
-def test_keys_of_the_seed_that_no_store_owns_are_left_alone_until_adopted(
-    server_url: str, plain: redis.Redis
-) -> None:
-    plain.set("context:active", "800000")
-
-    async def work(client: Redis) -> None:
-        bus = Bus(client)
-        with pytest.raises(NotPermitted, match="keys that no store owns"):
-            await bus.claim("store-1", adopt=False)
-        assert plain.keys() == ["context:active"]
-        await bus.claim("store-1", adopt=True)
-        await bus.claim("store-1", adopt=False)
-
-    run(server_url, work)
-
-
-def test_adopting_takes_the_keys_of_another_store_over(server_url: str, plain: redis.Redis) -> None:
-    async def work(client: Redis) -> None:
-        bus = Bus(client)
-        await bus.claim("store-1", adopt=False)
-        await bus.claim("store-2", adopt=True)
-        with pytest.raises(NotPermitted):
-            await bus.claim("store-1", adopt=False)
-
-    run(server_url, work)
-
-
-def test_of_two_stores_that_claim_at_once_one_gets_the_space(
-    server_url: str, plain: redis.Redis
-) -> None:
-    async def claim(name: str) -> bool:
-        async with client_at(server_url) as client:
-            try:
-                await Bus(client).claim(name, adopt=False)
-            except NotPermitted:
-                return False
-            return True
-
-    async def main() -> list[bool]:
-        async with asyncio.TaskGroup() as group:
-            claims = [group.create_task(claim(f"store-{n}")) for n in range(12)]
-        return [one.result() for one in claims]
-
-    assert asyncio.run(main()).count(True) == 1
+# Spaces
 
 
 def test_spaces_do_not_see_each_other(server_url: str, plain: redis.Redis) -> None:
     async def work(client: Redis) -> None:
-        here, there = Bus(client), Bus(client, "acme")
-        await here.claim("store-1", adopt=False)
-        await there.claim("store-2", adopt=False)
+        here, there = Bus(client), Bus(client, Keys("acme"))
         assert (await put(here, 1, 7), await put(there, 1, 40), await put(there, 2, 2)) == (
             7,
             40,
             42,
         )
-        await there.put_finding("f-1", sequence=1, body=b"{}", stored=1, window=9)
-        await there.beat("w-1", expiry_seconds=60)
+        await there.beat("w-2", expiry_seconds=60)
         await there.put_librarians()
-        assert (await here.workers(), await here.findings_stored()) == ([], 0)
-        assert await here.set_active([1], active=False) == 0
-        assert await there.set_active([1], active=False) == 2
+        assert await here.workers() == []
+        assert await here.set_ready(1, "w-1", active=False)
 
     run(server_url, work)
     ours = {name for name in plain.scan_iter() if name.startswith("acme:")}
-    assert {name for name in plain.scan_iter() if "finding" in name or "librarian" in name} <= ours
-    assert (plain.get("context:active"), plain.get("acme:context:active")) == ("0", "2")
-    assert plain.get("acme:finding:f-1") == "{}"
-
-
-# Findings
-
-
-async def publish(bus: Bus, *numbers: int, window: int = 100) -> None:
-    for n in numbers:
-        await bus.put_finding(f"f-{n}", sequence=n, body=b'{"n":%d}' % n, stored=n, window=window)
-
-
-def on_bus(plain: redis.Redis) -> list[str]:
-    return sorted(plain.keys("finding:*"))
-
-
-def test_a_finding_can_be_read_with_a_plain_get_and_wakes_who_listens(
-    server_url: str, plain: redis.Redis
-) -> None:
-    listener = plain.pubsub(ignore_subscribe_messages=True)
-    listener.subscribe("channel:findings")
-    listener.get_message(timeout=PATIENCE_S)
-    run(server_url, lambda client: publish(Bus(client), 7))
-    heard = listener.get_message(timeout=PATIENCE_S)
-    listener.close()
-    assert heard is not None
-    assert heard["data"] == '{"finding_id":"f-7","cursor":"7"}'
-    assert plain.get("finding:f-7") == '{"n":7}'
-
-
-def test_the_window_of_findings_is_bounded_and_holds_the_newest(
-    server_url: str, plain: redis.Redis
-) -> None:
-    async def work(client: Redis) -> None:
-        bus = Bus(client)
-        await publish(bus, *range(1, 8), window=3)
-        assert await bus.findings_stored() == 7
-
-    run(server_url, work)
-    assert on_bus(plain) == ["finding:f-5", "finding:f-6", "finding:f-7"]
-    assert plain.zrange("ifmem:1:findings", 0, -1) == ["f-5", "f-6", "f-7"]
-
-
-def test_a_smaller_window_takes_effect_with_the_next_finding(
-    server_url: str, plain: redis.Redis
-) -> None:
-    async def work(client: Redis) -> None:
-        await publish(Bus(client), *range(1, 8))
-        await publish(Bus(client), 8, window=2)
-
-    run(server_url, work)
-    assert on_bus(plain) == ["finding:f-7", "finding:f-8"]
-
-
-def test_an_old_finding_published_again_does_not_push_a_newer_one_out(
-    server_url: str, plain: redis.Redis
-) -> None:
-    async def work(client: Redis) -> None:
-        await publish(Bus(client), 1, 2, 3, window=2)
-        await publish(Bus(client), 1, window=2)
-        await publish(Bus(client), 3, window=2)
-
-    run(server_url, work)
-    assert on_bus(plain) == ["finding:f-2", "finding:f-3"]
-
-
-def test_a_forgotten_finding_leaves_no_trace(server_url: str, plain: redis.Redis) -> None:
-    async def work(client: Redis) -> None:
-        bus = Bus(client)
-        await publish(bus, 1, 2)
-        for _ in range(2):
-            await bus.drop_finding("f-1", stored=1)
-        assert await bus.findings_stored() == 1
-
-    run(server_url, work)
-    assert on_bus(plain) == ["finding:f-2"]
-    assert plain.zrange("ifmem:1:findings", 0, -1) == ["f-2"]
-
-
-def test_restoring_makes_the_window_what_the_store_says(
-    server_url: str, plain: redis.Redis
-) -> None:
-    newest = [(f"f-{n}", n, b'{"n":%d}' % n) for n in (2, 3, 4)]
-
-    async def work(client: Redis) -> None:
-        bus = Bus(client)
-        await publish(bus, 1, 2, 3)
-        await bus.put_finding("f-4", sequence=99, body=b"{}", stored=9, window=9)
-        for _ in range(2):
-            await bus.restore_findings(newest, stored=4)
-            assert on_bus(plain) == ["finding:f-2", "finding:f-3", "finding:f-4"]
-            assert plain.get("finding:f-4") == '{"n":4}'
-            assert [plain.zscore("ifmem:1:findings", f"f-{n}") for n in range(1, 5)] == [
-                None,
-                2.0,
-                3.0,
-                4.0,
-            ]
-            assert await bus.findings_stored() == 4
-
-    run(server_url, work)
-
-
-def test_restoring_on_an_empty_server_brings_everything_back(
-    server_url: str, plain: redis.Redis
-) -> None:
-    newest = [(f"f-{n}", n, b"{}") for n in range(1, 500)]
-
-    async def work(client: Redis) -> None:
-        await Bus(client).restore_findings(newest, stored=600)
-        assert await Bus(client).findings_stored() == 600
-
-    run(server_url, work)
-    assert len(on_bus(plain)) == 499
+    assert {name for name in plain.scan_iter() if "worker" in name or "librarian" in name} <= ours
+    assert (plain.get("context:active"), plain.get("acme:context:active")) == ("0", "42")
 
 
 # Workers and librarians
@@ -460,8 +311,8 @@ def test_a_heartbeat_is_iso_time_by_the_servers_clock_and_expires(
         before = plain.time()[0]
         stamp = await bus.beat("w-1", expiry_seconds=60)
         after = plain.time()[0]
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stamp)
-        assert before <= datetime.fromisoformat(stamp).timestamp() <= after
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", stamp)
+        assert before <= datetime.fromisoformat(stamp).timestamp() < after + 1
         assert plain.get("worker:status:w-1") == stamp
         assert 0 < plain.ttl("worker:status:w-1") <= 60
         (state,) = await bus.workers()
@@ -490,8 +341,6 @@ def test_a_worker_without_a_heartbeat_is_dead_and_the_long_dead_are_not_listed(
 
 
 def test_a_worker_that_leaves_is_gone(server_url: str, plain: redis.Redis) -> None:
-    plain.rpush("worker:tasks:w-1", "t-1")
-
     async def work(client: Redis) -> None:
         bus = Bus(client)
         await bus.beat("w-1", expiry_seconds=60)
@@ -508,7 +357,8 @@ def civil_stamp(plain: redis.Redis, seconds: int) -> str:
     from ifmem.bus.server_side import _script_source
 
     source = _script_source("beat").replace("redis.call('TIME')", f"{{'{seconds}', '0'}}")
-    stamp: str = plain.eval(source, 2, "worker:status:x", "ifmem:1:workers", "x", "60")
+    _, stamp = plain.eval(source, 1, "ifmem:1:log", "", "x", "60")
+    assert isinstance(stamp, str)
     return stamp
 
 
@@ -559,23 +409,19 @@ def test_where_functions_are_forbidden_the_same_steps_run_as_scripts(
     url = server_url.replace("unix://", f"unix://plainer:{password}@")
 
     async def work(client: Redis) -> None:
-        bus = Bus(client, "acme")
-        await bus.claim("store-1", adopt=False)
+        bus = Bus(client, Keys("acme"))
         assert await put(bus, 1, 70) == 70
-        assert await bus.set_active([1], active=False) == 0
-        await publish(bus, 1, 2, 3, window=2)
-        await bus.drop_finding("f-3", stored=2)
         assert await bus.beat("w-1", expiry_seconds=60)
-        await bus.leave("w-1")
         plain.script_flush()
-        assert await bus.set_active([1], active=True) == 70, "a restarted server forgot them"
+        assert await put(bus, 1, 71) == 71, "a restarted server forgot the scripts"
+        assert await bus.server.call_many("beat", [("w-2", 60), ("w-3", 60)])
+        assert len(await bus.workers()) == 3
 
     try:
         run(url, work)
     finally:
         plain.execute_command("ACL", "DELUSER", "plainer")
     assert plain.function_list() == []
-    assert sorted(plain.keys("acme:finding:*")) == ["acme:finding:f-2"]
 
 
 @pytest.fixture
@@ -601,7 +447,6 @@ def server_without_functions(tmp_path: Path) -> Iterator[str]:
 
 def test_a_server_without_the_function_commands_runs_scripts(server_without_functions: str) -> None:
     async def work(client: Redis) -> None:
-        await Bus(client).claim("store-1", adopt=False)
         assert await put(Bus(client), 1, 70) == 70
 
     run(server_without_functions, work)
@@ -621,7 +466,7 @@ def test_functions_are_loaded_again_after_a_server_lost_them(
 
 def test_a_server_that_is_gone_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="no Redis or Valkey answers"):
-        run(f"unix://{tmp_path}/nobody", lambda client: publish(Bus(client), 1))
+        run(f"unix://{tmp_path}/nobody", lambda client: Bus(client).leave("w-1"))
 
 
 # Contexts

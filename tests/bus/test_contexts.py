@@ -26,7 +26,7 @@ async def put(bus: Bus, number: int, text: str) -> None:
     entry, data = blob.encode([part], text)
     await bus.put_shard(
         Shard(number=number, speciality=Speciality.FILES_GIT, capacity=9_000, tokens=1),
-        worker="w",
+        bridge="w",
         manifest=Manifest(number, 0, 1, (entry,)),
         new_blobs={entry.sha256: data},
         replaced=[],

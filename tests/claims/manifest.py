@@ -56,6 +56,39 @@ def _needles(field: str, at_least: float, *, semantic: bool = False) -> Measure:
     return Measure(report=report, field=field, unit="of the questions", at_least=at_least)
 
 
+_FIRE = (
+    "5,000 tasks, 32 worker processes of one machine, kill -9 and SIGSTOP of processes; no power "
+    "loss"
+)
+_SPEED = "no-op tasks, one worker process, 2 cores, the bridge draining beside it"
+_SEEN = "16 connections in 4 processes, 100 findings a second; may precede the commit"
+_KILLS = (
+    "SIGKILL of processes, servers restarted with, without and with damaged data, and a partition; "
+    "not power loss"
+)
+
+
+def _goal(says: str, measure: Measure, conditions: str, *, note: str = "") -> Claim:
+    source = "goal of this version"
+    return Claim(source=source, says=says, measured_by=measure, conditions=conditions, note=note)
+
+
+def _claims(field: str, unit: str, **bound: float) -> Measure:
+    return Measure(report="claims", field=field, unit=unit, **bound)
+
+
+def _delivery(field: str, unit: str, **bound: float) -> Measure:
+    return Measure(report="delivery", field=field, unit=unit, **bound)
+
+
+def _durability(field: str, unit: str, **bound: float) -> Measure:
+    return Measure(report="durability", field=field, unit=unit, **bound)
+
+
+def _scale(field: str, unit: str, **bound: float) -> Measure:
+    return Measure(report="scale", field=field, unit=unit, **bound)
+
+
 def _set(name: str, aim: float, *, semantic: bool = False) -> Claim:
     settings = "the extra `semantic`" if semantic else "default settings and no extra"
     return Claim(
@@ -246,5 +279,93 @@ CLAIMS: Mapping[str, Claim] = {
         "extra `semantic`",
         measured_by=_needles("answerable.paraphrase", 0.50, semantic=True),
         conditions="after everything was encoded; planted lines favour line vectors",
+    ),
+    "claims.lost": _goal(
+        "no task is lost when workers are killed in the middle of one",
+        _claims("fire.effects.lost", "tasks", at_most=0),
+        _FIRE,
+    ),
+    "claims.twice": _goal(
+        "no task has two accepted completions",
+        _claims("fire.effects.done_twice", "tasks", at_most=0),
+        _FIRE,
+    ),
+    "claims.published-twice": _goal(
+        "no result is published twice",
+        _claims("fire.effects.published_twice", "findings", at_most=0),
+        _FIRE,
+    ),
+    "claims.requeue": _goal(
+        "a dead worker's task is begun again within its lease of 2 s and a sweep of 1 s",
+        _claims("fire.requeue.max_ms", "ms at most", at_most=3_000),
+        _FIRE,
+    ),
+    "claims.drain": _goal(
+        "tasks are drained 1.5 times as fast as by the best Python queue that acknowledges",
+        _claims("best.drain", "× the best", at_least=1.5),
+        _SPEED,
+    ),
+    "claims.p99": _goal(
+        "a paced task waits at most twice as long as in the best such queue, 99 times of 100",
+        _claims("best.p99", "× the best", at_most=2),
+        _SPEED,
+    ),
+    "delivery.lost": _goal(
+        "followers that are killed and paused lose no finding",
+        _delivery("chaos.ours_lost", "findings", at_most=0),
+        "10,000 findings, kill -9 and SIGSTOP of processes on one machine",
+    ),
+    "delivery.order": _goal(
+        "and have them in order once they have caught up",
+        _delivery("chaos.ours_out_of_order", "findings", at_most=0),
+        "the same run",
+    ),
+    "delivery.pubsub": Claim(
+        source="this project",
+        says="bare pub/sub loses findings under the same blows",
+        measured_by=_delivery("chaos.pubsub_lost", "findings", at_least=1),
+        conditions="the same run",
+    ),
+    "delivery.p50": _goal(
+        "a finding is seen within 4 ms of being published, half of the time",
+        _delivery("latency.daemon.p50_ms", "ms", at_most=4),
+        _SEEN,
+    ),
+    "delivery.p99": _goal(
+        "and within 20 ms 99 times of 100",
+        _delivery("latency.daemon.p99_ms", "ms", at_most=20),
+        _SEEN,
+    ),
+    "durability.lost": _goal(
+        "nothing acknowledged is lost over 50 kills of the server under load",
+        _durability("lost", "acknowledged and lost", at_most=0),
+        _KILLS,
+    ),
+    "durability.twice": _goal(
+        "no task is done twice over the same kills",
+        _durability("done_twice", "tasks", at_most=0),
+        "the same run",
+    ),
+    "durability.exact": _goal(
+        "after them counters, window, index and store agree",
+        _durability("breaches", "breaches", at_most=0),
+        "the same run",
+    ),
+    "durability.recovery": Claim(
+        source="this project",
+        says="a write begun as the server is killed is acknowledged within a second, 19 times of "
+        "20",
+        measured_by=_durability("series.0.recovery.p95_ms", "ms, p95", at_most=1_000),
+        conditions="embedded server, its data kept; few findings",
+    ),
+    "scale.ratio": _goal(
+        "status, claim and lists at 1,000,000 findings take at most twice their time at 10,000",
+        _scale("largest_ratio", "×", at_most=2),
+        "medians, default and lifted window; filled in bulk",
+    ),
+    "scale.scans": _goal(
+        "they use no KEYS and no SCAN",
+        _scale("scans", "commands", at_most=0),
+        "by the server's own command statistics",
     ),
 }

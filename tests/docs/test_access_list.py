@@ -9,24 +9,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import bus_steps
 import pytest
 import redis
 
 from ifmem.bus import embedded
 from ifmem.bus.access import acl_line
-from ifmem.bus.bus import Bus
-from ifmem.bus.connection import Server, connect
-from ifmem.bus.inspection import foreign_keys, record, remove_keys
-from ifmem.clock import now
-from ifmem.domain.shard import Shard, Speciality
+from ifmem.bus.connection import connect
+from ifmem.client.worker import Worker
 from ifmem.errors import IfMemError
 from ifmem.settings import RedisSettings
-from ifmem.wire import blob, keys
-from ifmem.wire.blob import BlobPart, BlobPassage, Manifest
+from ifmem.wire import keys
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 FAKE = "-".join(("not", "a", "secret"))
-UUIDS = [f"00000000-0000-4000-8000-00000000000{n}" for n in range(3)]
 
 # What redis-py says to every server and goes on without.
 TOLERATED = {"client|setinfo", "hello"}
@@ -73,6 +69,7 @@ def grant(endpoint: embedded.Endpoint, without: set[str]) -> None:
         admin.flushall()
         admin.function_flush()
         admin.script_flush()
+        admin.acl_log_reset()
         admin.execute_command("ACL", "SETUSER", "ifmem", *words)
 
 
@@ -80,46 +77,9 @@ async def everything(url: str, directory: Path) -> None:
     """Each thing that the product does on the bus, once or more."""
     server = await connect(RedisSettings(url=url), directory)
     try:
-        await _all_steps(server)
+        await bus_steps.take_all(server)
     finally:
-        await server.client.aclose()
-
-
-async def _all_steps(server: Server) -> None:
-    bus = Bus(server.client)
-    passage = BlobPassage(5, 0, 1, 1, 2, "")
-    part = BlobPart("/a", "ab" * 32, "prose", 2, (passage,))
-    entry, data = blob.encode([part], "hello")
-    shard = Shard(number=1, speciality=Speciality.FILES_GIT, capacity=10, tokens=2)
-    await bus.claim("store", adopt=False)
-    await bus.put_librarians()
-    await bus.beat("w", expiry_seconds=60)
-    for blobs, replaced in (({entry.sha256: data}, ()), ({}, (entry.sha256,))):
-        await bus.put_shard(
-            shard,
-            worker="w",
-            manifest=Manifest(1, 0, 2, (entry,)),
-            new_blobs=blobs,
-            replaced=replaced,
-        )
-    assert await bus.missing_blobs([entry.sha256]) == set()
-    await bus.set_active([1], active=True)
-    active, (state,) = await bus.shards()
-    (context,), _ = await bus.load_contexts([1], {})
-    assert (active, state.speciality, state.tokens) == (2, shard.speciality, 2)
-    assert context.text("ab" * 32, 0) == "hello"
-    for sequence, uuid in enumerate(UUIDS, 1):
-        await bus.put_finding(uuid, sequence=sequence, body=b"{}", stored=sequence, window=2)
-    await bus.restore_findings([(UUIDS[0], 1, b"{}")], stored=1)
-    await bus.drop_finding(UUIDS[0], stored=0)
-    assert (await bus.findings_stored(), await bus.owner()) == (0, "store")
-    assert [one.alive for one in await bus.workers()] == [True]
-    assert len(await bus.librarians()) == len(keys.LIBRARIANS)
-    assert await foreign_keys(server.client, bus.keys) == []
-    await record(server.client, bus.keys, at=now(), scan="s", foreign=[], actions=[])
-    await remove_keys(server.client, [bus.keys.of(keys.CONTEXT_ACTIVE)])
-    await bus.leave("w")
-    assert await server.client.ping()
+        await server.aclose()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +98,7 @@ def test_without_any_one_command_something_is_refused_or_wrong(
 ) -> None:
     grant(endpoint, {command})
     # Listing the shards reads what it may and shows the rest as zero: a wrong state, no error.
-    with pytest.raises((IfMemError, redis.RedisError, AssertionError)):
+    with pytest.raises((IfMemError, redis.RedisError, AssertionError, TimeoutError)):
         asyncio.run(everything(url_of(endpoint), tmp_path))
 
 
@@ -159,28 +119,51 @@ def test_the_documented_user_may_touch_no_key_but_ours(endpoint: embedded.Endpoi
                 user.execute_command(*refused)
 
 
-def test_the_daemon_serves_every_command_as_the_documented_user(
+def test_daemon_client_and_worker_do_their_work_as_the_documented_user(
     endpoint: embedded.Endpoint, tmp_path: Path
 ) -> None:
     grant(endpoint, set())
     note = tmp_path / "note.md"
     note.write_text("The launch is on Friday.\n", encoding="utf-8")
-    home = ["--home", str(tmp_path / "home"), "--redis", url_of(endpoint)]
+    url = url_of(endpoint)
+    home = ["--home", str(tmp_path / "home"), "--redis", url]
+    client = ["--home", str(tmp_path / "client"), "--redis", url]
     try:
         for words in (
-            ["load", str(note)],
-            ["ask", "When is the launch?"],
-            ["remember", "The launch is on Friday", "--cite", f"{note}:1"],
-            ["status"],
-            ["doctor", "--repair"],
+            ["load", str(note), *home],
+            ["ask", "When is the launch?", *home],
+            ["remember", "The launch is on Friday", "--cite", f"{note}:1", *home],
+            ["tasks", "post", "Prepare the launch", *home],
+            ["up", "--role", "client", *client],
+            ["findings", *client],
         ):
-            done = subprocess.run(
-                [sys.executable, "-m", "ifmem", *words, *home],
-                capture_output=True,
-                encoding="utf-8",
-                timeout=120,
-                check=False,
-            )
-            assert done.returncode == 0, (words, done.stdout, done.stderr)
+            run(words)
+        asyncio.run(work(url))
+        for words in (["tasks", "list", *client], ["status", *home], ["doctor", "--repair", *home]):
+            run(words)
     finally:
-        subprocess.run([sys.executable, "-m", "ifmem", "down", *home], check=True, timeout=120)
+        for words in (client, home):
+            run(["down", *words])
+    with redis.Redis.from_url(endpoint.url) as admin:
+        refused = admin.acl_log()
+    assert [entry["object"] for entry in refused] == []
+
+
+def run(words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ifmem", *words],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, (words, done.stdout, done.stderr)
+
+
+async def work(url: str) -> None:
+    """Do the one task there is, and hold a shard meanwhile."""
+    async with Worker.join(url, shards="any", wait=True) as worker:
+        async for task in worker.tasks():
+            await worker.held()
+            await task.finish("The launch is prepared")
+            return

@@ -6,7 +6,6 @@ import re
 import types
 import typing
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ VERBS = {
     **{
         name: service._VERBS[kind]
         for name, kind in service._PARAMS.items()
-        if kind in service._VERBS
+        if kind in service._VERBS and kind is not calls.AcknowledgeCall
     },
     **service._LISTS,
     "load": load,
@@ -101,16 +100,31 @@ def test_every_key_is_listed_as_it_is_spelled() -> None:
     assert listed == [(k.pattern, k.type, k.holds, k.exists) for k in keys.ALL]
 
 
-def test_every_server_side_function_is_listed_with_its_keys_and_arguments() -> None:
-    body = (resources.files("ifmem.bus") / "functions.lua").read_text(encoding="utf-8")
-    listed = {bare(row[0]): (bare(row[1]), bare(row[2])) for row in rows(section("Functions"))}
-    assert set(listed) == set(server_side._PUBLIC)
-    for name, said in listed.items():
-        heading = body[: body.index(f"local function {name}(")].rpartition("\n\n")[2]
-        keys_line = re.search(r"^-- KEYS  (.+)$", heading, re.M)
-        args_line = re.search(r"^-- ARGV  (.+)$", heading, re.M)
-        assert keys_line is not None and args_line is not None
-        assert said == (keys_line[1], args_line[1])
+def test_every_server_side_function_is_listed_with_its_arguments_and_answers() -> None:
+    written = server_side.body()
+    listed = {bare(row[0]): (bare(row[1]), row[2]) for row in rows(section("Functions"))}
+    assert list(listed) == list(server_side.public())
+    functions = bodies(written)
+    for name, (arguments, answers) in listed.items():
+        heading = written[: written.index(f"local function {name}(")].rpartition("\n\n")[2]
+        said = re.search(r"^-- ARGV  (.+(?:\n--  {5,}.+)*)$", heading, re.M)
+        assert said is not None, name
+        assert arguments == " ".join(said[1].replace("\n--", "").split()), name
+        assert set(re.findall(r"`([\w-]+)`", answers)) == words(functions, name), name
+
+
+def bodies(written: str) -> dict[str, str]:
+    """The text of every function of the library."""
+    parts = re.split(r"^local function (\w+)\(", written, flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def words(functions: dict[str, str], name: str) -> set[str]:
+    """The words a function answers with: its own, and those of a refusal that it passes on."""
+    body = functions[name]
+    passed_on = set(re.findall(r"(?:= |or |return )(\w+)\(", body)) & functions.keys()
+    texts = [body, *(functions[one] for one in passed_on - set(server_side.public()))]
+    return {word for text in texts for word in re.findall(r"(?:return|found =) \{'([\w-]+)'", text)}
 
 
 def test_every_method_is_listed_with_its_parameters_and_its_result() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifmem.engine.routing import ENOUGH_SHARE, TOP_PASSAGES, Route, route
+from ifmem.engine.routing import ENOUGH_SHARE, TOP_PASSAGES, Route, route, too_few_live
 
 QUESTION = "Where is the retry budget enforced?"
 Hits = Sequence[tuple[int, float]]
@@ -122,3 +122,19 @@ def test_only_active_shards_are_asked_and_only_inactive_ones_are_missing(
     assert set(found.missing) <= down
     assert bool(found.asked) is bool(up)
     assert found == routed(ranked, active=up[::-1], inactive=sorted(down), hint=hint)
+
+
+@pytest.mark.parametrize(
+    ("asked", "missing", "live", "too_few"),
+    [
+        ((1,), (2, 3, 4), 1, True),
+        ((1, 2), (3, 4), 2, False),
+        ((1, 2, 3, 4), (), 4, False),
+        ((1,), (), 1, False),
+    ],
+)
+def test_only_a_question_for_all_shards_needs_a_share_of_them_live(
+    asked: tuple[int, ...], missing: tuple[int, ...], live: int, too_few: bool
+) -> None:
+    chosen = Route(asked, missing, "")
+    assert too_few_live(chosen, live=live, shards=4, least=0.5) is too_few

@@ -387,10 +387,11 @@ def test_a_second_home_on_the_same_redis_is_refused_until_told(install: Any, ext
     stored = first("remember", CLAIM, "--json").json["finding_id"]
     with redis.Redis.from_url(external, decode_responses=True) as bus:
         owner = bus.get("ifmem:1:owner")
-        run = second("remember", "The second came.", code=5)
-        assert owner in run.told()
-        assert "--adopt" in run.told()
-        assert "--space" in run.told()
+        told = second("remember", "The second came.", code=5).told()
+        assert bus.hget("ifmem:1:bridge", "name") in told
+        assert "--space" in told
+        assert "--role client" in told
+        second("up", "--adopt", code=5).told()
         assert bus.get("ifmem:1:owner") == owner
         assert bus.keys("finding:*") == [f"finding:{stored}"]
 
@@ -400,6 +401,9 @@ def test_a_second_home_on_the_same_redis_is_refused_until_told(install: Any, ext
         second.down()
 
         first.down()
+        told = second("remember", "The second came.", code=5).told()
+        assert owner in told
+        assert "--adopt" in told
         second("up", "--adopt")
         mine = second("remember", "The second took over.", "--json").json["finding_id"]
         assert bus.get("ifmem:1:owner") != owner

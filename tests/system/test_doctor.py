@@ -115,6 +115,9 @@ def test_planted_types_stop_nothing_are_told_and_replaced_only_on_request(loaded
     assert all(check["ok"] for check in loaded("doctor", "--json").json["checks"])
 
 
+WRITTEN_WITH_EVERY_FINDING = {"ifmem:1:counters", "ifmem:1:findings"}
+
+
 @pytest.mark.parametrize("name", OUR_KEYS)
 def test_a_foreign_type_under_a_key_of_our_own_is_survived_told_and_repaired(
     loaded: Any, name: str
@@ -125,9 +128,14 @@ def test_a_foreign_type_under_a_key_of_our_own_is_survived_told_and_repaired(
         told = loaded("doctor", "--json", code=1)
         assert any(name in one["message"] for one in told.json["checks"] if not one["ok"])
         assert bus.type(name) == wrong
-        loaded("remember", "The clapper is of bronze.", "--json")
-        assert loaded("recall", "clapper bronze", "--json").json["findings"]
+        assert loaded("recall", "bell weigh", "--json").json["passages"], "reading goes on"
+        if name in WRITTEN_WITH_EVERY_FINDING:
+            refused = loaded("remember", "The clapper is of bronze.", code=4).told()
+            assert "doctor --repair" in refused
+        else:
+            loaded("remember", "The clapper is of bronze.")
         loaded("doctor", "--repair")
+        loaded("remember", "The rope is of hemp.")
         assert bus.type(name) != wrong
         assert loaded("status", "--json").json["health"] == "healthy"
         assert loaded("ask", "How much does the bell weigh?", "--json").json["found"]

@@ -14,7 +14,18 @@ from ifmem.wire import keys
 from ifmem.wire.keys import ALL, KeyKind, Keys
 
 UUID = "00000000-0000-4000-8000-000000000001"
-PARTS = {"uuid": UUID, "n": 3, "id": "w-1", "sha256": "ab" * 32, "date": "2026-01-02", "scan": "s"}
+PARTS = {
+    "uuid": UUID,
+    "n": 3,
+    "id": "w-1",
+    "sha256": "ab" * 32,
+    "date": "2026-01-02",
+    "scan": "s",
+    "entry": "1-0",
+    "run": "-",
+    "agent": "a",
+    "topic": "t",
+}
 
 
 def example(kind: KeyKind, space: str = "default") -> str:

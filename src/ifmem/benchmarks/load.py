@@ -228,7 +228,8 @@ async def _probed(call: ProbeCall) -> ProbeResult:
 async def _pack(call: ProbeCall, place: Throwaway) -> list[Packed]:
     server = await connect(RedisSettings(url=call.url), place.directory)
     try:
-        contexts, _ = await Bus(server.client, call.space).load_contexts(call.shards, {})
+        bus = Bus(server.client, server.keys(call.space))
+        contexts, _ = await bus.load_contexts(call.shards, {})
     finally:
         await server.client.aclose()
     packed = []

@@ -46,7 +46,7 @@ async def probe(call: ProbeCall) -> ProbeResult:
     """Load the shards again and again, in the three modes of B1."""
     settings = RedisSettings(url=call.url)
     servers = [await connect(settings, _NOWHERE) for _ in call.shards]
-    buses = [Bus(server.client, call.space) for server in servers]
+    buses = [Bus(server.client, server.keys(call.space)) for server in servers]
     per_shard: list[float] = []
 
     async def one_pipeline() -> list[Context]:

@@ -6,15 +6,22 @@ from ifmem.wire import keys
 from ifmem.wire.keys import Keys
 
 _COMMANDS = """
-ping info hello client|setinfo multi exec get mget set mset del exists expire persist type scan
-smembers sadd hset hget hgetall zadd zrem zrange zrevrange zcard zpopmin zremrangebyscore time
-publish fcall function|load evalsha eval
+ping info hello client|setinfo time multi exec scan type fcall function|load evalsha eval
+get getrange mget set mset del exists expire pexpire persist
+hget hmget hgetall hset hsetnx hdel hexists hlen hincrby
+sadd srem smembers sismember scard
+zadd zrem zrange zrevrange zrangebyscore zremrangebyscore zpopmin zcard zcount zscore
+llen lrange lrem rpush blpop
+xadd xread xrange xrevrange xlen xtrim xdel
+publish subscribe
 """
+_ON_A_CLUSTER = "cluster|slots"
 
 
 def acl_line(space: Keys) -> str:
     """The command that makes such a user; the person puts in the password."""
     patterns = " ".join(f"~{space.prefix}{key}" for key in keys.ACCESS)
     channels = f"resetchannels &{space.prefix}{keys.ACCESS_CHANNELS}"
-    commands = " ".join(f"+{command}" for command in _COMMANDS.split())
+    needed = _COMMANDS + (_ON_A_CLUSTER if space.hash_tagged else "")
+    commands = " ".join(f"+{command}" for command in needed.split())
     return f"ACL SETUSER ifmem reset on >PASSWORD {patterns} {channels} -@all {commands}"

@@ -1,19 +1,24 @@
-"""One space's side of the bus: shard state, contexts, findings, heartbeats."""
+"""One space's side of the bus: shards, contexts, workers, and parts with files of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-import msgspec
 from redis.asyncio import Redis
 
-from ifmem.bus.replies import by_the_thousand, integer, raise_refusals, rows, text, translated
+from ifmem.bus.calls import Calls
+from ifmem.bus.connection import run_id
+from ifmem.bus.findings import Findings
+from ifmem.bus.log import Log
+from ifmem.bus.messages import Mailbox
+from ifmem.bus.ownership import Ownership
+from ifmem.bus.replies import integer, raise_refusals, rows, text, translated
 from ifmem.bus.server_side import ServerSide
 from ifmem.bus.state import Context, ShardState, WorkerState
+from ifmem.bus.tasks import TaskBoard
 from ifmem.domain.shard import Shard
-from ifmem.domain.space import DEFAULT_SPACE
-from ifmem.errors import IntegrityError, NotPermitted, Unavailable
+from ifmem.errors import IntegrityError, NotFound, Unavailable
 from ifmem.wire import blob, keys
 from ifmem.wire.keys import Keys
 
@@ -34,75 +39,69 @@ class Bus:
             store puts it right at the next connection.
     """
 
-    def __init__(self, client: Redis, space: str = DEFAULT_SPACE) -> None:
-        self.keys = Keys(space)
+    def __init__(
+        self, client: Redis, keys: Keys | None = None, *, blocking: Redis | None = None
+    ) -> None:
+        """The space that ``keys`` name; ``blocking`` is a client whose calls may wait for long."""
+        self.keys = keys or Keys()
+        self.client = client
+        self.server = ServerSide(client, self.keys)
+        self.ownership = Ownership(client, self.keys, self.server)
+        self.log = Log(client, self.keys, self.server, blocking or client)
+        self.findings = Findings(client, self.keys, self.server)
+        self.tasks = TaskBoard(blocking or client, self.keys, self.server)
+        self.messages = Mailbox(client, self.keys, self.server)
+        self.calls = Calls(client, self.keys, blocking or client)
         self._client = client
-        self._server = ServerSide(client)
 
-    async def claim(self, store_id: str, *, adopt: bool) -> None:
-        """Make these keys the store's own.
+    async def run_id(self) -> str:
+        """The identity of the server's process; another one after a restart or a fail-over."""
+        return await run_id(self._client)
 
-        Raises:
-            NotPermitted: they carry another store's id, or seed keys that no store owns.
-        """
-        of = self.keys.of
+    async def sequence(self) -> int:
+        """The last sequence that a finding was given."""
         async with translated():
-            owner = text(
-                await self._server.call(
-                    "claim",
-                    [of(keys.OWNER), of(keys.CONTEXT_ACTIVE)],
-                    store_id,
-                    "1" if adopt else "0",
-                )
-            )
-        if owner != store_id:
-            whose = "keys that no store owns" if owner == "?" else f"keys of the store {owner}"
-            raise NotPermitted(
-                f"space {self.keys.space!r} on this Redis holds {whose}: use another --space, or "
-                "`ifmem up --adopt` to take them over and rebuild them from this store",
-                owner=owner,
-            )
+            value = await self._client.hget(self.keys.of(keys.COUNTERS), "sequence")
+        return integer(text(value))
+
+    async def task_counts(self) -> dict[str, int]:
+        """How many tasks are in each state."""
+        async with translated():
+            raw = await self._client.hgetall(self.keys.of(keys.COUNTERS))
+        named = ((text(name) or "", integer(text(value))) for name, value in raw.items())
+        return {n.removeprefix("tasks:"): v for n, v in named if n.startswith("tasks:")}
 
     async def put_shard(
         self,
         shard: Shard,
         *,
-        worker: str,
+        bridge: str,
         manifest: blob.Manifest,
         new_blobs: Mapping[str, bytes],
         replaced: Sequence[str],
     ) -> int:
         """Publish a shard's state and context; the new ``context:active``.
 
+        A live worker that holds it keeps it; otherwise ``bridge``, the bridge's own worker, does.
         Blobs go first, the manifest with the counts in one step after them, and blobs that no
         manifest names any more expire last: a reader sees the old context or the new one.
         """
-        of, n = self.keys.of, shard.number
+        of = self.keys.of
         async with translated():
             if new_blobs:
                 async with self._client.pipeline(transaction=False) as pipe:
                     for digest, data in new_blobs.items():
                         pipe.set(of(keys.BLOB, sha256=digest), data)
                     await pipe.execute()
-            active = await self._server.call(
+            _, active = await self.server.call(
                 "put_shard",
-                [
-                    of(keys.CONTEXT_ACTIVE),
-                    of(keys.SHARDS),
-                    of(keys.SHARD_CAPACITY, n=n),
-                    of(keys.SHARD_TOKENS, n=n),
-                    of(keys.SHARD_ACTIVE, n=n),
-                    of(keys.SHARD_CARD, n=n),
-                    of(keys.MANIFEST, n=n),
-                ],
-                self.keys.prefix,
-                n,
+                shard.number,
+                bridge,
                 shard.capacity,
                 shard.tokens,
-                "1",
                 blob.encode_manifest(manifest),
                 *("speciality", shard.speciality.value, "documents", shard.documents),
-                *("generation", shard.generation, "worker", worker),
+                *("generation", shard.generation),
             )
             if replaced:
                 async with self._client.pipeline(transaction=False) as pipe:
@@ -111,21 +110,26 @@ class Bus:
                     await pipe.execute()
         return int(active)
 
-    async def set_active(self, shards: Sequence[int], *, active: bool) -> int:
-        """Mark shards as held by a live worker or not; the new ``context:active``."""
-        of = self.keys.of
+    async def take_shard(self, number: int, worker: str, *, over: str = "") -> str | None:
+        """Become a shard's holder; the live holder that keeps it, or None when it is taken.
+
+        A shard is taken from a dead holder, from nobody, or from ``over``. It is inactive until
+        ``set_ready``.
+
+        Raises:
+            NotFound: there is no such shard.
+        """
         async with translated():
-            total = await self._server.call(
-                "set_active",
-                [
-                    of(keys.CONTEXT_ACTIVE),
-                    of(keys.SHARDS),
-                    *(of(keys.SHARD_ACTIVE, n=n) for n in shards),
-                ],
-                self.keys.prefix,
-                "1" if active else "0",
-            )
-        return int(total)
+            word, *rest = await self.server.call("take_shard", worker, number, over)
+        if word == "unknown":
+            raise NotFound(f"there is no shard {number}: `ifmem shards` lists them", shard=number)
+        return text(rest[0]) if word == "held" else None
+
+    async def set_ready(self, number: int, worker: str, *, active: bool) -> bool:
+        """Say that a shard is loaded, or give it back; False when another worker holds it now."""
+        async with translated():
+            word, _ = await self.server.call("set_ready", worker, number, "1" if active else "0")
+        return bool(word == "ok")
 
     async def shards(self) -> tuple[int, list[ShardState]]:
         """``context:active`` and the state of every shard, by number: two round trips."""
@@ -237,101 +241,16 @@ class Bus:
             replies = await pipe.execute()
         return {d for d, there in zip(digests, replies[1::2], strict=True) if not there}
 
-    async def put_finding(
-        self, finding_id: str, *, sequence: int, body: bytes, stored: int, window: int
-    ) -> None:
-        """Publish a finding: value, order, count and wake-up in one step."""
-        of = self.keys.of
-        envelope = msgspec.json.encode({"finding_id": finding_id, "cursor": str(sequence)})
-        async with translated():
-            await self._server.call(
-                "put_finding",
-                [
-                    of(keys.FINDING, uuid=finding_id),
-                    of(keys.FINDINGS),
-                    of(keys.COUNTERS),
-                    of(keys.CHANNEL_FINDINGS),
-                ],
-                self.keys.prefix,
-                finding_id,
-                sequence,
-                body,
-                window,
-                envelope,
-                stored,
-            )
-
-    async def restore_findings(
-        self, newest: Sequence[tuple[str, int, bytes]], *, stored: int
-    ) -> None:
-        """Make the window of findings equal to these (id, sequence, body), oldest first.
-
-        A thousand that the bus has already are passed over together.
-        """
-        of = self.keys.of
-        async with translated():
-            scored = await self._client.zrange(of(keys.FINDINGS), 0, -1, withscores=True)
-            there = {i.decode(): int(n) for i, n in cast("list[tuple[bytes, float]]", scored)}
-            for some in by_the_thousand(sorted(there.keys() - {i for i, _, _ in newest})):
-                await self._client.delete(*(of(keys.FINDING, uuid=i) for i in some))
-                await self._client.zrem(of(keys.FINDINGS), *some)
-            for batch in by_the_thousand(newest):
-                names = [of(keys.FINDING, uuid=i) for i, _, _ in batch]
-                known = all(there.get(i) == n for i, n, _ in batch)
-                if known and await self._client.exists(*names) == len(batch):
-                    continue
-                bodies = (body for _, _, body in batch)
-                await self._client.mset(dict(zip(names, bodies, strict=True)))
-                await self._client.zadd(of(keys.FINDINGS), {i: n for i, n, _ in batch})
-            await self._client.hset(of(keys.COUNTERS), "findings", str(stored))
-
-    async def owner(self) -> str | None:
-        """The id of the store that these keys were built from; None when the bus lost them."""
-        async with translated():
-            return text(await self._client.get(self.keys.of(keys.OWNER)))
-
-    async def drop_finding(self, finding_id: str, *, stored: int) -> None:
-        """Take a forgotten finding off the bus."""
-        of = self.keys.of
-        async with translated():
-            await self._server.call(
-                "drop_finding",
-                [of(keys.FINDING, uuid=finding_id), of(keys.FINDINGS), of(keys.COUNTERS)],
-                finding_id,
-                stored,
-            )
-
-    async def findings_stored(self) -> int:
-        """How many findings the store holds, as last counted."""
-        async with translated():
-            count = await self._client.hget(self.keys.of(keys.COUNTERS), "findings")
-        return integer(text(count))
-
     async def beat(self, worker_id: str, *, expiry_seconds: int) -> str:
         """Write a heartbeat; its time by the server's clock."""
-        of = self.keys.of
         async with translated():
-            stamp = await self._server.call(
-                "beat",
-                [of(keys.WORKER_STATUS, id=worker_id), of(keys.WORKERS)],
-                worker_id,
-                expiry_seconds,
-            )
+            _, stamp = await self.server.call("beat", worker_id, expiry_seconds)
         return text(stamp) or ""
 
     async def leave(self, worker_id: str) -> None:
         """Take a worker that stops off the bus."""
-        of = self.keys.of
         async with translated():
-            await self._server.call(
-                "leave",
-                [
-                    of(keys.WORKER_STATUS, id=worker_id),
-                    of(keys.WORKERS),
-                    of(keys.WORKER_TASKS, id=worker_id),
-                ],
-                worker_id,
-            )
+            await self.server.call("leave", worker_id)
 
     async def workers(self) -> list[WorkerState]:
         """The workers seen lately, newest heartbeat first."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TypeVar
 
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from ifmem.errors import NotPermitted, Unavailable
 
@@ -20,6 +20,16 @@ async def translated() -> AsyncIterator[None]:
     except NoPermissionError as error:
         raise NotPermitted(
             f"the bus refused the user: {str(error)[:200]}; `docs/protocol.md` has the ACL line"
+        ) from error
+    except ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise Unavailable(
+                f"the bus refused a step ({str(error)[:200]}): see `ifmem doctor`"
+            ) from error
+        raise Unavailable(
+            "a key of this space holds another type than ours: `ifmem doctor` names it, "
+            "`ifmem doctor --repair` writes it anew",
+            outcome="foreign-type",
         ) from error
     except (RedisError, OSError) as error:
         raise Unavailable(
@@ -54,3 +64,19 @@ def integer(text: str | None) -> int:
 
 def rows(value: object, count: int) -> list[object]:
     return list(value) if isinstance(value, list) else [None] * count
+
+
+def raise_refusal(word: str, rest: Sequence[object]) -> None:
+    """Raise what a function answered instead of writing: nothing was stored."""
+    if word == "busy":
+        raise Unavailable(
+            f"the store is {text(rest[0])} entries behind and nothing was stored: repeat it a "
+            "little later",
+            outcome="busy",
+        )
+    if word == "refusing":
+        raise Unavailable(
+            f"the bus takes nothing new and nothing was stored: {text(rest[0])}",
+            outcome="refusing",
+            reason=text(rest[0]),
+        )

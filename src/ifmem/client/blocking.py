@@ -9,8 +9,11 @@ from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar, Unpack
 
+from ifmem.client.following import BlockingFollow
+from ifmem.client.messages import BlockingMessages
 from ifmem.client.naming import Where, WhereAndWhen
 from ifmem.client.overview import OnProgress
+from ifmem.client.tasks import BlockingTasks
 from ifmem.client.verbs import Verbs
 from ifmem.settings import Settings
 from ifmem.wire.calls import Row
@@ -21,6 +24,7 @@ from ifmem.wire.shapes import (
     Forgotten,
     LoadReport,
     Page,
+    QueryAnswer,
     Recall,
     Remembered,
     ShardShape,
@@ -33,7 +37,7 @@ from ifmem.wire.shapes import (
 Value = TypeVar("Value")
 
 
-class BlockingMemory:
+class BlockingMemory(BlockingFollow, BlockingMessages, BlockingTasks):
     """``Memory`` without async; safe to use from several threads at once.
 
     Each verb takes, returns and raises what the one of the same name in ``Memory`` does.
@@ -44,6 +48,9 @@ class BlockingMemory:
             for line in memory.findings():
                 print(line.finding["claim"])
     """
+
+    _memory: Verbs
+    _loop: _Loop
 
     def __init__(self, memory: Verbs, loop: _Loop) -> None:
         self._memory = memory
@@ -92,6 +99,21 @@ class BlockingMemory:
         )
         return self._loop.run(verb)
 
+    def query(
+        self,
+        question: str,
+        *,
+        shard: int | None = None,
+        gather: bool = False,
+        deadline: float | None = None,
+        max_tokens: int = 500,
+    ) -> QueryAnswer:
+        """What the holders of the shards answer over the bus."""
+        verb = self._memory.query(
+            question, shard=shard, gather=gather, deadline=deadline, max_tokens=max_tokens
+        )
+        return self._loop.run(verb)
+
     def recall(
         self,
         query: str,
@@ -114,6 +136,7 @@ class BlockingMemory:
         topic: str | None = None,
         tags: Sequence[str] = (),
         id: str | None = None,
+        durable: bool = True,
         **fields: Any,
     ) -> Remembered:
         """Store a finding; it is durable, and found by every process, when this returns."""
@@ -125,6 +148,7 @@ class BlockingMemory:
             topic=topic,
             tags=tags,
             id=id,
+            durable=durable,
             **fields,
         )
         return self._loop.run(verb)

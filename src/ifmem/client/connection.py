@@ -11,19 +11,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from ifmem.errors import Failed, IfMemError, Invalid, OutcomeUnknown, Unavailable, from_wire
-from ifmem.wire.calls import MAX_LINE_BYTES, Nothing, Reply, Request
+from ifmem.wire.calls import MAX_LINE_BYTES, REPEAT, Nothing, Reply, Request
 
 Result = TypeVar("Result")
 OnEvent = Callable[[Mapping[str, Any]], None]
-
-REPEAT: Mapping[str, str] = {
-    "load": "load again, what was stored is not read twice",
-    "load_text": "load the text again, it is stored once",
-    "load_rows": "load the rows again, they are stored once",
-    "remember": "repeat it with the same id",
-    "forget": "forget it again",
-}
-"""The methods that write, with what to do when their answer was lost."""
 
 _reply = msgspec.json.Decoder(Reply)
 
@@ -103,6 +94,14 @@ class Connection:
         finally:
             self._lines.pending.pop(request.id, None)
 
+    def pause(self) -> None:
+        """Read nothing until ``resume``: the daemon's events pile up there, and it waits."""
+        self._lines.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._lines.resume()
+
     def abandon(self) -> None:
         """Begin to end the connection, without waiting: the daemon stops what it does for it."""
         self._lines.close()
@@ -144,6 +143,14 @@ class _Lines(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    def pause(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -76,7 +76,7 @@ async def connect(settings: Settings, *, adopt: bool = False) -> Connection:
     for again in (True, False):
         connection = await _connect(home) or await _start(settings, home, adopt)
         try:
-            await _greet(connection, home, settings.redis.url)
+            await _greet(connection, home, settings)
         except BaseException as error:
             await connection.close()
             # One that was just ending may still have accepted us: its successor is started.
@@ -85,6 +85,23 @@ async def connect(settings: Settings, *, adopt: bool = False) -> Connection:
             raise
         return connection
     raise AssertionError("unreachable")
+
+
+async def join(settings: Settings) -> Connection | None:
+    """A connection to the home's daemon if one runs; none is started.
+
+    Raises:
+        Unavailable: it is just ending, or of another version.
+    """
+    connection = await _connect(settings.home_path)
+    if connection is None:
+        return None
+    try:
+        await _greet(connection, settings.home_path, settings)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
 async def stop(settings: Settings) -> bool:
@@ -243,7 +260,7 @@ async def _first_line(read_end: int, home: Path) -> bytes:
         transport.close()
 
 
-async def _greet(connection: Connection, home: Path, redis: str) -> None:
+async def _greet(connection: Connection, home: Path, settings: Settings) -> None:
     try:
         async with asyncio.timeout(_HELLO_S):
             hello = await connection.call("hello", returns=Hello, space="default")
@@ -261,6 +278,13 @@ async def _greet(connection: Connection, home: Path, redis: str) -> None:
             f"the daemon of this home is ifmem {hello.version}, this is {ours}: run `ifmem down`",
             daemon=hello.version,
             client=ours,
+        )
+    redis = settings.redis.url
+    if settings.role == "client" and hello.role != "client":
+        raise Refused(
+            "the daemon of this home owns a store and is no client: run `ifmem down`, then "
+            "repeat, or name another --home",
+            role=hello.role,
         )
     if redis and server_of(redis) != server_of(hello.redis):
         raise Refused(

@@ -37,6 +37,7 @@ class Memory(Verbs):
         *,
         home: str | os.PathLike[str] | None = None,
         redis: str | None = None,
+        run: str | None = None,
         settings: Settings | None = None,
     ) -> AsyncIterator[Memory]:
         """A memory, connected to the home's daemon, which is started when none runs.
@@ -45,6 +46,7 @@ class Memory(Verbs):
             space: an isolated memory by name; by default what the settings say.
             home: where the memory lies; by default ``IFMEM_HOME`` or the user's data directory.
             redis: the URL of a Redis or Valkey, for a daemon that is started now.
+            run: whose tasks are handed out, and whose findings are seen; by default the space's.
             settings: all settings, instead of reading them; the arguments before are ignored.
 
         Raises:
@@ -53,7 +55,7 @@ class Memory(Verbs):
             Unavailable: the daemon does not start.
         """
         directory = Path.cwd()
-        settings = settings or settings_for(directory, space=space, home=home, redis=redis)
+        settings = settings or settings_for(directory, space=space, home=home, redis=redis, run=run)
         connection = await launch.connect(settings)
         try:
             yield cls(connection, settings, directory)
@@ -66,6 +68,7 @@ class Memory(Verbs):
         *,
         home: str | os.PathLike[str] | None = None,
         redis: str | None = None,
+        run: str | None = None,
         settings: Settings | None = None,
     ) -> AbstractContextManager[BlockingMemory]:
         """The same memory for code that is not async.
@@ -75,7 +78,7 @@ class Memory(Verbs):
                 memory.load("notes/")
                 print(memory.ask("When is the launch?").text)
         """
-        return open_blocking(Memory.open(space, home=home, redis=redis, settings=settings))
+        return open_blocking(Memory.open(space, home=home, redis=redis, run=run, settings=settings))
 
 
 def settings_for(
@@ -84,6 +87,8 @@ def settings_for(
     space: str | None = None,
     home: str | os.PathLike[str] | None = None,
     redis: str | None = None,
+    role: str | None = None,
+    run: str | None = None,
 ) -> Settings:
     """The settings as seen from a directory, with these taken before all others.
 
@@ -95,6 +100,8 @@ def settings_for(
             ("space", space),
             ("home", None if home is None else os.fspath(home)),
             ("redis.url", redis),
+            ("role", role),
+            ("run", run),
         ]
     )
     return read_settings(flags=flags, environment=os.environ, directory=directory)[0]

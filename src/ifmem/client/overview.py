@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ifmem.client.connection import Connection, Result
+from ifmem.domain.task import NO_RUN
 from ifmem.errors import Unavailable
 from ifmem.settings import Settings
 from ifmem.wire import calls
@@ -33,6 +34,11 @@ class Overview:
         self._connection = connection
         self.settings = settings
         """The settings it was opened with."""
+
+    @property
+    def _run(self) -> str | None:
+        """The run it was opened with; None for none, which sees the findings of all."""
+        return None if self.settings.run == NO_RUN else self.settings.run
 
     async def spaces(self) -> Page[SpaceShape]:
         """The spaces of this home."""

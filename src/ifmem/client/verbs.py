@@ -6,15 +6,22 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any, Unpack
 
+import msgspec
+
 from ifmem.client import naming
 from ifmem.client.connection import Connection
+from ifmem.client.following import FollowVerbs
+from ifmem.client.messages import MessageVerbs
 from ifmem.client.naming import Where, WhereAndWhen
 from ifmem.client.overview import OnProgress, Overview
+from ifmem.client.tasks import TaskVerbs
 from ifmem.clock import new_id
 from ifmem.domain.finding import require_uuid
+from ifmem.errors import Invalid
 from ifmem.settings import Settings
 from ifmem.wire import calls
 from ifmem.wire.shapes import (
@@ -23,6 +30,7 @@ from ifmem.wire.shapes import (
     Forgotten,
     LoadReport,
     Page,
+    QueryAnswer,
     Recall,
     Remembered,
     SourceShape,
@@ -33,7 +41,7 @@ _ANSWER_SLACK_S = 10.0
 """The daemon keeps an answer's deadline itself; past this it is not answering at all."""
 
 
-class Verbs(Overview):
+class Verbs(FollowVerbs, MessageVerbs, TaskVerbs, Overview):
     """What can be done with a memory; ``client.memory`` says how one is opened."""
 
     def __init__(self, connection: Connection, settings: Settings, directory: Path) -> None:
@@ -124,7 +132,7 @@ class Verbs(Overview):
             # Whoever names a path means it, also outside the project.
             where["scope"] = where.get("scope") or "space"
             where["source"] = [os.fspath(path) for path in over]
-        filters = naming.filters(self._directory, where, since=where.get("since"))
+        filters = self._filters(where, since=where.get("since"))
         if over:
             await self.load(*over, on_progress=on_progress)
         deadline = self.settings.ask.deadline_seconds
@@ -136,6 +144,38 @@ class Verbs(Overview):
             **({} if model is None else {"model": model}),
         )
         return await self._call("ask", call, Answer, within=deadline + _ANSWER_SLACK_S)
+
+    async def query(
+        self,
+        question: str,
+        *,
+        shard: int | None = None,
+        gather: bool = False,
+        deadline: float | None = None,
+        max_tokens: int = 500,
+    ) -> QueryAnswer:
+        """What the holders of the shards answer over the bus, this host's or others.
+
+        Args:
+            question: at most 16,000 characters.
+            shard: ask this one; by default every active shard.
+            gather: wait for all of them; by default for the first that found something.
+            deadline: seconds; by default what the settings say for an answer.
+            max_tokens: o200k tokens of each answer.
+
+        Example:
+            heard = await memory.query("Where is the retry budget enforced?", gather=True)
+            print(heard.answer, heard.shards_missing)
+        """
+        seconds = self.settings.ask.deadline_seconds if deadline is None else deadline
+        call = calls.QueryCall(
+            question=naming.question(question),
+            shard=shard,
+            gather=gather,
+            deadline_seconds=seconds,
+            max_tokens=max_tokens,
+        )
+        return await self._call("query", call, QueryAnswer, within=seconds + _ANSWER_SLACK_S)
 
     async def recall(
         self,
@@ -160,7 +200,7 @@ class Verbs(Overview):
         call = calls.RecallCall(
             query=naming.question(query),
             max_tokens=max_tokens or self.settings.recall.max_tokens,
-            filters=naming.filters(self._directory, where, since=where.get("since")),
+            filters=self._filters(where, since=where.get("since")),
             **({} if limit is None else {"limit": limit}),
         )
         return await self._call("recall", call, Recall)
@@ -175,6 +215,7 @@ class Verbs(Overview):
         topic: str | None = None,
         tags: Sequence[str] = (),
         id: str | None = None,
+        durable: bool = True,
         **fields: Any,
     ) -> Remembered:
         """Store a finding; it is durable, and found by every process, when this returns.
@@ -187,6 +228,7 @@ class Verbs(Overview):
             topic: what it is about.
             tags: for people and filters.
             id: a uuid; repeating the call with it stores the finding once.
+            durable: False returns once the bus has it, before the store has.
             fields: further fields of a finding: ``value``, ``unit``, ``supersedes`` …
 
         Example:
@@ -198,6 +240,9 @@ class Verbs(Overview):
         """
         finding_id = require_uuid(id) if id is not None else new_id()
         cites = (cite,) if isinstance(cite, str) else tuple(cite)
+        if any(isinstance(one, float) and not isfinite(one) for one in fields.values()):
+            # JSON has no such numbers: they would arrive as nothing.
+            raise Invalid(f"a value must be a finite number: {fields}")
         finding: dict[str, Any] = {
             **fields,
             "finding_id": finding_id,
@@ -211,9 +256,10 @@ class Verbs(Overview):
         }
         if topic is not None:
             finding["topic"] = topic
-        return await self._call(
-            "remember", calls.RememberCall(finding=finding), Remembered, id=finding_id
-        )
+        if self._run is not None:
+            finding.setdefault("session_id", self._run)
+        call = calls.RememberCall(finding=finding, durable=durable)
+        return await self._call("remember", call, Remembered, id=finding_id)
 
     async def findings(
         self,
@@ -237,7 +283,7 @@ class Verbs(Overview):
                 cursor = line.cursor
         """
         day = since if naming.is_moment(since) else None
-        filters = naming.filters(self._directory, where, since=day)
+        filters = self._filters(where, since=day)
         cursor: str | None = "0" if day else since
         left = limit
         while cursor is not None and left != 0:
@@ -270,9 +316,13 @@ class Verbs(Overview):
             page = await memory.sources()
             more = await memory.sources(after=page.next) if page.next else None
         """
-        filters = naming.filters(self._directory, where, since=where.get("since"))
+        filters = self._filters(where, since=where.get("since"))
         call = calls.SourcesCall(after=after, limit=limit, filters=filters)
         return await self._call("sources", call, Page[SourceShape])
+
+    def _filters(self, where: Where, *, since: str | None) -> calls.Filters:
+        found = naming.filters(self._directory, where, since=since)
+        return found if self._run is None else msgspec.structs.replace(found, run=self._run)
 
     @contextmanager
     def _stops_when_cancelled(self) -> Iterator[None]:

@@ -60,6 +60,11 @@ def route(
     return Route(tuple(asked), tuple(missing), unable + reason)
 
 
+def too_few_live(route: Route, *, live: int, shards: int, least: float) -> bool:
+    """True when a question is for all shards, and less than this share of them can answer."""
+    return len({*route.asked, *route.missing}) == shards and live < least * shards
+
+
 def _wanted(
     question: str, hits: Iterable[tuple[int, float]], *, everyone: list[int]
 ) -> tuple[list[int], str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,9 +20,9 @@ from ifmem.domain.passage import Passage
 from ifmem.engine import synthesis
 from ifmem.engine.evidence import best_evidence, locate, question_weights, unknown_names
 from ifmem.engine.fanout import Answered, DeadlinePassed, FanOut, GaveUp
-from ifmem.engine.routing import Route, route
+from ifmem.engine.routing import Route, route, too_few_live
 from ifmem.engine.synthesis import Candidate
-from ifmem.errors import IfMemError, Invalid, NotFound
+from ifmem.errors import IfMemError, Invalid, NotFound, Refused
 from ifmem.index.space_index import Hit, Where
 from ifmem.runtime.citing import is_stale
 from ifmem.runtime.filtering import where_of
@@ -39,6 +39,10 @@ MOST_HITS = 80
 """Passages that a question is routed by and answered from; the answer is in the first few."""
 PASSAGES_A_SHARD = 10
 """The passages of its own that a shard looks through for an answer."""
+
+MOST_BUILT_ON = 3
+"""Findings cited by those that answer, which are cited beside them."""
+_FINDING = "finding:"
 
 Events = asyncio.Queue[Answered[list[Candidate]] | GaveUp]
 
@@ -61,6 +65,7 @@ async def ask(space: Space, call: AskCall) -> Answer:
     Raises:
         Invalid: an empty or oversize question, or a model that this version does not have.
         NotFound: the hinted shard does not exist.
+        Refused: it is a question for all shards, and too few are live.
     """
     started = clock.stopwatch_ns()
     text = require_question(call.question)
@@ -106,13 +111,28 @@ async def _route(space: Space, call: AskCall, hits: Sequence[Hit]) -> Route:
             f"there is no shard {call.shard}: `ifmem shards` lists those there are",
             shard=call.shard,
         )
-    return route(
+    live = [state.number for state in states if state.active]
+    chosen = route(
         call.question,
         [(hit.shard, hit.score) for hit in hits],
-        active=[state.number for state in states if state.active],
+        active=live,
         inactive=[state.number for state in states if not state.active],
         hint=call.shard,
     )
+    require_live(space, chosen, live=len(live), shards=len(states))
+    return chosen
+
+
+def require_live(space: Space, chosen: Route, *, live: int, shards: int) -> None:
+    """Let a question for all shards pass when enough of them are live, otherwise ``Refused``."""
+    least = space.settings.shards.live_share
+    if too_few_live(chosen, live=live, shards=shards, least=least):
+        raise Refused(
+            f"the question is for all shards, and {live} of {shards} are live; shards.live_share "
+            f"asks for {least:.0%}: start `ifmem worker --shards any`, or name one with --shard",
+            live=live,
+            shards=shards,
+        )
 
 
 async def _gather(
@@ -200,7 +220,37 @@ async def _verified(space: Space, selected: Sequence[Candidate]) -> list[Citatio
         if citation is not None:
             stale = await is_stale(space, citation.source)
             citations.append(msgspec.structs.replace(citation, stale=stale))
-    return citations
+    return [*citations, *await _built_on(space, rows.values(), citations)]
+
+
+async def _built_on(
+    space: Space, rows: Iterable[Source], citations: Sequence[CitationShape]
+) -> list[CitationShape]:
+    """The findings that the selected findings cite: what they say rests on them."""
+    cited = {one.finding_id for one in citations}
+    wanted = {
+        reference.removeprefix(_FINDING): None
+        for row in rows
+        if isinstance(row, StoredFinding)
+        for reference in finding_json.parse(row.body).citations
+        if isinstance(reference, str) and reference.startswith(_FINDING)
+    }
+    ids = [one for one in wanted if one not in cited][:MOST_BUILT_ON]
+    found = await space.read(lambda connection: [findings.by_id(connection, i) for i in ids])
+    return [_claim(one) for one in found if one is not None]
+
+
+def _claim(row: StoredFinding) -> CitationShape:
+    finding = finding_json.parse(row.body)
+    return CitationShape(
+        source=_FINDING + finding.finding_id,
+        lines=None,
+        quote=finding.claim.strip(),
+        sha256=finding.content_sha256,
+        verified=True,
+        finding_id=finding.finding_id,
+        shard=FINDINGS_SHARD,
+    )
 
 
 def _citation(candidate: Candidate, row: Source | None) -> CitationShape | None:

@@ -29,8 +29,13 @@ class _Snapshot:
     sha256: str
 
 
-async def cite(space: Space, citation: Citation) -> Citation:
+async def cite(space: Space, citation: Citation, *, from_disk: bool = True) -> Citation:
     """The citation with its quote, lines and digest filled in and checked.
+
+    Args:
+        space: whose documents are looked through first.
+        citation: as its author gave it.
+        from_disk: a file that is not loaded may be read.
 
     Raises:
         Invalid: the source is neither stored nor readable, has no such lines, or does not hold
@@ -39,6 +44,12 @@ async def cite(space: Space, citation: Citation) -> Citation:
     if not citation.source.startswith(("/", "chat:", "git+file:")):
         return citation
     snapshot = await space.read(partial(_stored, source=citation.source))
+    if snapshot is None and not from_disk:
+        raise Invalid(
+            f"{citation.source} cannot be cited from another host, for it is not loaded: load it "
+            f"at the owner {space.worker_id}, or send its text with `load_text`",
+            source=citation.source,
+        )
     if snapshot is None:
         snapshot = await asyncio.to_thread(_on_disk, space, citation.source)
     lines, quote = _located(citation, snapshot.text)

@@ -13,7 +13,8 @@ from ifmem.wire.calls import Filters
 async def where_of(space: Space, filters: Filters) -> Where | None:
     """True for the rows that all filters leave; None when there is no filter.
 
-    A project root restricts documents and leaves the space's findings; a source leaves none. A
+    A project root restricts documents and leaves the space's findings; a source leaves none, a run
+    only its own. A
     passage is of the time it was said, and without one of the time its document was loaded.
     """
     if filters == Filters():
@@ -31,7 +32,7 @@ async def where_of(space: Space, filters: Filters) -> Where | None:
 
 def _passes(filters: Filters, chosen: set[int] | None, in_time: set[int] | None, row: Row) -> bool:
     is_finding = row.key < 0
-    if is_finding and (filters.source or filters.group is not None):
+    if is_finding and (filters.source or filters.run not in (None, row.group)):
         return False
     if not is_finding and chosen is not None and row.content_id not in chosen:
         return False

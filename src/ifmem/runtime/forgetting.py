@@ -14,6 +14,7 @@ from ifmem.store import contents, findings
 from ifmem.wire.calls import ForgetCall
 from ifmem.wire.shapes import Forgotten
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PASSAGE_ID = re.compile(r"([0-9a-f]{16}):(\d+)")
 
 
@@ -52,6 +53,10 @@ def _remove_document(connection: sqlite3.Connection, source: str) -> Changes:
 
 
 async def _forget_finding(space: Space, finding_id: str) -> bool:
+    if _UUID.fullmatch(finding_id) is None:
+        return False
+    # What is accepted and not yet in the store is forgotten too.
+    await space.tell_bus(_committed(space))
     sequence = await space.write(
         lambda connection: findings.delete(connection, finding_id, clock.stamp(clock.now()))
     )
@@ -59,5 +64,9 @@ async def _forget_finding(space: Space, finding_id: str) -> bool:
         return False
     space.findings_stored -= 1
     space.index.remove([-sequence])
-    await space.tell_bus(space.bus.drop_finding(finding_id, stored=space.findings_stored))
+    await space.tell_bus(space.bus.findings.drop(finding_id, stored=space.findings_stored))
     return True
+
+
+async def _committed(space: Space) -> None:
+    await space.caught_up(await space.bus.log.barrier())

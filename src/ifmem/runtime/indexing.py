@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 from itertools import groupby
 
-from ifmem.domain.finding import Citation
 from ifmem.index.sentence_encoder import NAME
 from ifmem.index.snapshot import read_snapshot, write_snapshot
 from ifmem.index.space_index import Row, SpaceIndex
@@ -31,6 +30,8 @@ async def open_index(space: Space) -> None:
     if kept is not None and kept.dead_share <= _MOST_DEAD:
         space.index = kept
     await asyncio.to_thread(reconcile, space, space.index)
+    if space.index.added >= _WORTH_WRITING:
+        await write_index(space)
 
 
 async def keep_index(space: Space) -> None:
@@ -75,17 +76,16 @@ def reconcile(space: Space, index: SpaceIndex) -> None:
 
 def index_finding(index: SpaceIndex, stored: StoredFinding) -> None:
     """Make a stored finding searchable by its claim, topic, tags and quotes."""
-    finding = finding_json.parse(stored.body)
-    quotes = [c.quote for c in finding.citations if isinstance(c, Citation)]
+    finding = finding_json.searched(stored.body)
     index.add_finding(
         Row(
             key=-stored.sequence,
             content_id=0,
             shard=FINDINGS_SHARD,
-            group=None,
+            group=stored.run,
             author=stored.author,
             said_at=stored.said_at,
         ),
-        " ".join((finding.claim, *quotes)),
+        " ".join((finding.claim, *finding.quotes)),
         " ".join((finding.topic or "", *finding.tags)),
     )

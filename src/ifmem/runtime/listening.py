@@ -17,7 +17,29 @@ from ifmem.wire.calls import MAX_LINE_BYTES, Reply, Request
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Request, Callable[[dict[str, Any]], None]], Awaitable[Any]]
+
+class Emitter:
+    """Sends events to the caller while its call goes on."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.call = 0
+        """The number of the call, once it is known."""
+        self._writer = writer
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Send an event, however slow the caller reads."""
+        _write(self._writer, Reply(self.call, event=event))
+
+    async def drained(self) -> None:
+        """Wait while the caller does not read what was sent; for calls that send without end.
+
+        Raises:
+            ConnectionError: the caller has gone.
+        """
+        await self._writer.drain()
+
+
+Handler = Callable[[Request, Emitter], Awaitable[Any]]
 
 
 class Listener:
@@ -74,13 +96,10 @@ class Listener:
 
     async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
         number = 0
-
-        def emit(event: dict[str, Any]) -> None:
-            _write(writer, Reply(number, event=event))
-
+        emit = Emitter(writer)
         try:
             request = msgspec.json.decode(line, type=Request)
-            number = request.id
+            number = emit.call = request.id
             result = await self._handle(request, emit)
             reply = Reply(number, result=msgspec.Raw(msgspec.json.encode(result)))
         except msgspec.MsgspecError as error:

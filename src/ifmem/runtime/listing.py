@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sqlite3
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
+
+import msgspec
 
 from ifmem.bus.connection import Server
 from ifmem.bus.state import ShardState
+from ifmem.errors import Unavailable
 from ifmem.runtime.space import Space
-from ifmem.store import reports
+from ifmem.store import reports, shards, tasks
 from ifmem.wire.calls import SourcesCall, StatusCall
 from ifmem.wire.shapes import (
     LibrarianShape,
@@ -23,6 +29,9 @@ from ifmem.wire.shapes import (
     TaskCounts,
     WorkerShape,
 )
+
+_PATIENCE_SECONDS = 2.0
+"""A board that is looked at to see what is wrong must not wait for it to be over."""
 
 
 async def list_sources(space: Space, call: SourcesCall) -> Page[SourceShape]:
@@ -67,16 +76,16 @@ async def list_workers(space: Space) -> Page[WorkerShape]:
 
 
 async def status(space: Space, server: Server, call: StatusCall, version: str) -> Status:
-    """The status board, from the bus's keys."""
-    active, states = await space.bus.shards()
-    workers = await list_workers(space)
+    """The status board: from the bus's keys, and from the store while the bus is away."""
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            board = await space.insist(partial(_on_bus, space))
+    except (Unavailable, TimeoutError) as error:
+        reason = getattr(error, "message", "the bus does not answer")
+        board = await space.read(partial(_in_store, findings_stored=space.findings_stored))
+        space.degraded = space.degraded or reason
     return Status(
-        context_active=active,
-        shards=_shards(states),
-        workers=workers.items,
-        librarians=[LibrarianShape(*row) for row in await space.bus.librarians()],
-        findings=await space.bus.findings_stored(),
-        tasks=TaskCounts(),
+        **board,
         redis=RedisShape(
             server.shown_url(show_secrets=call.show_secrets), server.embedded, server.version
         ),
@@ -88,10 +97,39 @@ async def status(space: Space, server: Server, call: StatusCall, version: str) -
     )
 
 
+async def _on_bus(space: Space) -> dict[str, Any]:
+    active, states = await space.bus.shards()
+    workers = await list_workers(space)
+    return {
+        "context_active": active,
+        "shards": _shards(states),
+        "workers": workers.items,
+        "librarians": [LibrarianShape(*row) for row in await space.bus.librarians()],
+        "findings": await space.bus.findings.stored(),
+        "tasks": msgspec.convert(await space.bus.task_counts(), TaskCounts),
+    }
+
+
+def _in_store(connection: sqlite3.Connection, *, findings_stored: int) -> dict[str, Any]:
+    """What is known without the bus: nobody is known to live, so no shard is active."""
+    counts = {str(state): count for state, count in tasks.counts(connection).items()}
+    return {
+        "context_active": 0,
+        "shards": [
+            ShardShape(one.number, str(one.speciality), one.capacity, one.tokens, False, 0, 0, None)
+            for one in shards.all_shards(connection)
+        ],
+        "workers": [],
+        "librarians": [],
+        "findings": findings_stored,
+        "tasks": msgspec.convert(counts, TaskCounts),
+    }
+
+
 def _semantic(space: Space) -> SemanticShape:
     return SemanticShape(
         enabled=space.sentences is not None and not space.sentences.has_failed,
-        embedded=space.index.embedded_count(),
+        embedded=0 if space.sentences is None else space.index.embedded_count(),
         passages=len(space.index),
     )
 

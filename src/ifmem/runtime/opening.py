@@ -1,4 +1,4 @@
-"""Opening a space: its store, the index built from it, and the bus put right from it."""
+"""Opening a space: its store, the index built from it, and the bus it is attached to."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from pathlib import Path
 
 from ifmem import clock
 from ifmem.bus.bus import Bus
-from ifmem.bus.connection import Server
+from ifmem.bus.connection import Server, blocking, load_everywhere, subscriber
+from ifmem.bus.feed import Feed
+from ifmem.bus.server_side import library_source
 from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.index.space_index import SpaceIndex
+from ifmem.runtime.attaching import attach
 from ifmem.runtime.contexts import Contexts
+from ifmem.runtime.draining import drain_all
+from ifmem.runtime.following import read_older
 from ifmem.runtime.indexing import open_index, write_index
 from ifmem.runtime.publishing import Publisher
 from ifmem.runtime.space import Space
@@ -65,52 +70,52 @@ async def _opened(
         return meta.store_id(connection, new=clock.new_id())
 
     store_id = await asyncio.wrap_future(database.write(prepare))
-    bus = Bus(server.client, name)
-    await bus.claim(store_id, adopt=adopt)
+    keys = server.keys(name)
+    reached = server.for_space(keys)
+    bus = Bus(reached.client, keys, blocking=blocking(reached))
+    await load_everywhere(reached, library_source())
+    subscription = subscriber(reached)
     space = Space(
         name=name,
         directory=directory,
         settings=settings,
         store_id=store_id,
         worker_id=worker_id,
+        bridge_id=clock.new_id(),
         database=database,
         index=SpaceIndex(sentences),
+        server=reached,
         bus=bus,
+        feed=Feed(
+            bus.client,
+            bus.findings,
+            subscription,
+            read_older=lambda after, limit: read_older(space, after, limit),
+        ),
         publisher=Publisher(database, bus, worker_id),
         contexts=Contexts(bus),
         sentences=sentences,
     )
     await open_index(space)
     space.findings_stored = await space.read(findings.count)
-    await publish_space(space)
+    await attach(space, adopt=adopt)
     return space
 
 
-async def publish_space(space: Space) -> None:
-    """Put everything that the bus shows of the space right, whatever it showed before."""
-    await space.bus.put_librarians()
-    await space.bus.beat(space.worker_id, expiry_seconds=space.settings.worker.expiry_seconds)
-    await space.publisher.publish_all()
-    window = space.settings.findings.window
-    newest = await space.read(lambda connection: findings.newest(connection, window))
-    await space.bus.restore_findings(
-        [(one.finding_id, one.sequence, one.body) for one in newest],
-        stored=space.findings_stored,
-    )
-    space.degraded = None
-
-
 async def close_space(space: Space, *, leave: bool) -> None:
-    """Finish what was begun and close the store; ``leave`` takes the worker off the bus."""
+    """Finish what was begun and close the store; ``leave`` takes the bridge off the bus."""
     async with space.loading:
         await space.settle()
     if leave:
-        numbers = [shard.number for shard in await space.read(shards.all_shards)]
-        await space.tell_bus(_leave(space, numbers))
+        await space.tell_bus(_leave(space))
     await write_index(space)
     await asyncio.to_thread(space.database.close)
 
 
-async def _leave(space: Space, numbers: list[int]) -> None:
-    await space.bus.set_active(numbers, active=False)
+async def _leave(space: Space) -> None:
+    """Commit what is in the log, and give back what others may take over."""
+    await drain_all(space)
+    for shard in await space.read(shards.all_shards):
+        await space.bus.set_ready(shard.number, space.worker_id, active=False)
     await space.bus.leave(space.worker_id)
+    await space.bus.ownership.leave(space.lease)

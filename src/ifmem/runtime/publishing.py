@@ -78,7 +78,7 @@ class Publisher:
         current = {entry.sha256 for entry in rendering.entries.values()}
         await self._bus.put_shard(
             rendering.shard,
-            worker=self._worker_id,
+            bridge=self._worker_id,
             manifest=rendering.manifest,
             new_blobs={digest: rendering.new[digest] for digest in missing},
             replaced=sorted(self._published.get(number, set()) - current),

@@ -1,13 +1,12 @@
-"""Findings: stored, indexed and published; read back in order."""
+"""Findings: checked, published to the log, acknowledged by the store; read back in order."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -16,25 +15,24 @@ from ifmem.domain.finding import Citation, Finding
 from ifmem.engine.masking import mask_values
 from ifmem.errors import Invalid, Refused
 from ifmem.runtime.citing import cite
-from ifmem.runtime.indexing import index_finding
 from ifmem.runtime.space import Space
 from ifmem.store import findings
 from ifmem.store.findings import StoredFinding
-from ifmem.wire import finding_json
+from ifmem.wire import envelopes, finding_json
 from ifmem.wire.calls import FindingsCall, RememberCall
 from ifmem.wire.shapes import FindingLine, Page, Remembered
 
 
 async def remember(space: Space, call: RememberCall) -> Remembered:
-    """Store a finding and publish it; repeating an id changes nothing.
+    """Publish a finding and have it stored; repeating an id changes nothing.
 
     Raises:
         Invalid: a field breaks a rule, or a citation cannot be checked; nothing is stored.
         Refused: a finding of that id was forgotten.
+        OutcomeUnknown: the store has not committed it in time.
     """
-    finding = await _completed(space, call.finding, call.trust)
-    body = finding_json.to_json(finding)
-    return await space.finish(_store(space, finding, body))
+    finding = await complete(space, call)
+    return await space.finish(_store(space, finding, durable=call.durable))
 
 
 async def list_findings(space: Space, call: FindingsCall) -> Page[FindingLine]:
@@ -47,7 +45,13 @@ async def list_findings(space: Space, call: FindingsCall) -> Page[FindingLine]:
         ) from error
     limit = max(1, min(call.limit, 10_000))
     rows = await space.read(
-        partial(findings.since, sequence=sequence, limit=limit, task_id=call.task)
+        partial(
+            findings.since,
+            sequence=sequence,
+            limit=limit,
+            task_id=call.task,
+            run=call.filters.run,
+        )
     )
     items = [
         FindingLine(str(row.sequence), msgspec.json.decode(row.body))
@@ -57,9 +61,9 @@ async def list_findings(space: Space, call: FindingsCall) -> Page[FindingLine]:
     return Page(items, next=str(rows[-1].sequence) if len(rows) == limit else None)
 
 
-async def _completed(space: Space, given: Mapping[str, Any], trust: str) -> Finding:
+async def complete(space: Space, call: RememberCall) -> Finding:
     """The finding with what its author left out, masked, its citations checked."""
-    masked, _ = mask_values(dict(given))
+    masked, _ = mask_values(dict(call.finding))
     assert isinstance(masked, dict)
     finding = finding_json.from_json(
         {
@@ -67,48 +71,51 @@ async def _completed(space: Space, given: Mapping[str, Any], trust: str) -> Find
             "worker_id": space.worker_id,
             "timestamp": clock.stamp(clock.now()),
             **masked,
-            "trust": trust,
-            "durable": True,
+            "trust": call.trust,
+            "durable": False,
         }
     )
-    cited = [c if isinstance(c, str) else await cite(space, c) for c in finding.citations]
+    cited = [
+        c if isinstance(c, str) else await cite(space, c, from_disk=not call.elsewhere)
+        for c in finding.citations
+    ]
     finding = replace(finding, citations=tuple(cited), tokens=tokens.count(finding.claim))
     return replace(finding, content_sha256=finding_json.digest(finding))
 
 
-async def _store(space: Space, finding: Finding, body: bytes) -> Remembered:
-    def work(connection: sqlite3.Connection) -> tuple[int, bool]:
-        if findings.was_forgotten(connection, finding.finding_id):
-            raise Refused(
-                f"finding {finding.finding_id} was forgotten: remember it under another id",
-                finding_id=finding.finding_id,
-            )
-        return findings.append(
-            connection,
-            finding_id=finding.finding_id,
-            author=finding.worker_id,
-            task_id=finding.task_id,
-            topic=finding.topic,
-            said_at=finding.timestamp,
-            tokens=finding.tokens,
-            body=body,
-        )
+async def _store(space: Space, finding: Finding, *, durable: bool) -> Remembered:
+    """Publish it, and wait for the store unless the caller does not."""
+    known = await space.read(partial(_known, finding_id=finding.finding_id))
+    if known is not None:
+        return Remembered(finding.finding_id, str(known), "known")
+    body = finding_json.to_json(finding)
+    head = envelopes.head(finding)
+    space.publishing.add(finding.finding_id)
+    published = await space.commit(
+        lambda: space.bus.findings.publish(finding.finding_id, body, head),
+        durable=durable,
+        id=finding.finding_id,
+    )
+    if not durable:
+        return Remembered(finding.finding_id, str(published.sequence), "accepted")
+    sequence = await space.read(partial(_known, finding_id=finding.finding_id))
+    outcome = "stored" if published.is_new else "known"
+    return Remembered(finding.finding_id, str(sequence), outcome)
 
-    sequence, is_new = await space.write(work)
-    if is_new:
-        space.findings_stored += 1
-        stored = await space.read(partial(findings.by_sequence, sequences=[sequence]))
-        index_finding(space.index, stored[sequence])
-        await space.tell_bus(
-            space.bus.put_finding(
-                finding.finding_id,
-                sequence=sequence,
-                body=body,
-                stored=space.findings_stored,
-                window=space.settings.findings.window,
-            )
+
+def _known(connection: sqlite3.Connection, finding_id: str) -> int | None:
+    """The sequence of a stored finding; None when the id is new.
+
+    Raises:
+        Refused: it was forgotten.
+    """
+    stored = findings.by_id(connection, finding_id)
+    if stored is None and findings.was_forgotten(connection, finding_id):
+        raise Refused(
+            f"finding {finding_id} was forgotten: remember it under another id",
+            finding_id=finding_id,
         )
-    return Remembered(finding.finding_id, str(sequence), "stored" if is_new else "known")
+    return None if stored is None else stored.sequence
 
 
 def _passes(call: FindingsCall, row: StoredFinding) -> bool:

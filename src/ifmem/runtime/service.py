@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,24 +14,26 @@ from ifmem import clock
 from ifmem.bus import embedded
 from ifmem.bus.connection import Server
 from ifmem.domain.space import require_space
-from ifmem.errors import Invalid, Unavailable
+from ifmem.engine.masking import mask
+from ifmem.errors import IfMemError, Invalid, Refused
 from ifmem.index.sentence_encoder import SentenceEncoder
-from ifmem.runtime import listing
+from ifmem.runtime import listing, messaging, tasking
 from ifmem.runtime.asking import ask
+from ifmem.runtime.bridging import bridge
 from ifmem.runtime.diagnosing import diagnose
+from ifmem.runtime.following import acknowledge, follow
 from ifmem.runtime.forgetting import forget
-from ifmem.runtime.keeping import heal
+from ifmem.runtime.listening import Emitter
 from ifmem.runtime.loading import load, load_rows, load_text
 from ifmem.runtime.opening import STORE, close_space, open_space
+from ifmem.runtime.querying import query
 from ifmem.runtime.recalling import recall
 from ifmem.runtime.remembering import list_findings, remember
 from ifmem.runtime.space import Space
 from ifmem.settings import Settings
+from ifmem.store import audit
 from ifmem.wire import calls
 from ifmem.wire.shapes import Page, SpaceShape
-
-Emit = Callable[[dict[str, Any]], None]
-"""Sends an event to the caller while its call goes on."""
 
 _PROGRESS_SECONDS = 0.1
 
@@ -45,24 +48,51 @@ class Service:
         *,
         worker_id: str,
         version: str,
+        tasks: asyncio.TaskGroup,
         sentences: SentenceEncoder | None = None,
     ) -> None:
+        """A service whose spaces live in ``tasks``."""
         self.settings = settings
+        self._tasks = tasks
+        self._bridges: list[asyncio.Task[None]] = []
         self._sentences = sentences
-        self.woken = asyncio.Event()
-        """Set when the bus should be looked at at once."""
         self._server = server
         self._worker_id = worker_id
         self._version = version
         self._spaces: dict[str, Space] = {}
         self._opening = asyncio.Lock()
+        self._running = 0
+        self._last_used = clock.monotonic()
 
-    async def call(self, request: calls.Request, emit: Emit) -> Any:
+    async def call(self, request: calls.Request, emit: Emitter) -> Any:
         """Do what a request asks.
 
         Raises:
             IfMemError: as the verb says; ``Invalid`` for an unknown method or wrong parameters.
         """
+        self._running += 1
+        try:
+            return await self._answer(request, emit)
+        finally:
+            self._running -= 1
+            self._last_used = clock.monotonic()
+
+    async def idle_seconds(self) -> float:
+        """How long nothing was asked, here or over the bus; 0 while a worker elsewhere lives."""
+        if self._running or await self._has_workers():
+            self._last_used = clock.monotonic()
+        return clock.monotonic() - self._last_used
+
+    async def _has_workers(self) -> bool:
+        for space in self.open_spaces():
+            with contextlib.suppress(IfMemError):
+                if any(
+                    w.alive and w.worker_id != self._worker_id for w in await space.bus.workers()
+                ):
+                    return True
+        return False
+
+    async def _answer(self, request: calls.Request, emit: Emitter) -> Any:
         if request.method == "spaces":
             return self._list_spaces()
         params = _decoded(request)
@@ -70,22 +100,20 @@ class Service:
             await self.space(request.space, adopt=params.adopt)
             return {}
         space = await self.space(request.space)
+        if request.method in _RETRIED:
+            return await space.insist(lambda: self._verb(space, request.method, params, emit))
         try:
             return await self._verb(space, request.method, params, emit)
-        except Unavailable:
-            if request.method not in _RETRIED:
-                raise
-            await heal(space, self.reconnect)
-            return await self._verb(space, request.method, params, emit)
-        finally:
-            if space.degraded is not None:
-                self.woken.set()
+        except (Invalid, Refused) as error:
+            if request.method in calls.REPEAT and not _is_audited_by_the_bus(request.method, error):
+                await _note_refusal(space, request.method, error)
+            raise
 
     async def space(self, name: str, *, adopt: bool = False) -> Space:
         """An open space."""
         async with self._opening:
             if name not in self._spaces:
-                self._spaces[name] = await open_space(
+                opened = await open_space(
                     require_space(name),
                     home=self.settings.home_path,
                     settings=self.settings,
@@ -93,6 +121,10 @@ class Service:
                     worker_id=self._worker_id,
                     sentences=self._sentences,
                     adopt=adopt,
+                )
+                self._spaces[name] = opened
+                self._bridges.append(
+                    self._tasks.create_task(bridge(opened, self.reconnect, self.call))
                 )
             return self._spaces[name]
 
@@ -107,18 +139,24 @@ class Service:
 
     async def close(self) -> None:
         """Close every space and the connection."""
+        for task in self._bridges:
+            task.cancel()
+        if self._bridges:
+            await asyncio.wait(self._bridges)
         for space in self.open_spaces():
             await close_space(space, leave=True)
-        await self._server.client.aclose()
+        await self._server.aclose()
 
-    async def _verb(self, space: Space, method: str, params: Any, emit: Emit) -> Any:
+    async def _verb(self, space: Space, method: str, params: Any, emit: Emitter) -> Any:
         match params:
             case calls.LoadCall():
                 return await load(space, params, _throttled(emit))
+            case calls.FollowCall():
+                return await follow(space, params, emit)
             case calls.StatusCall():
-                return await listing.status(space, self._server, params, self._version)
+                return await listing.status(space, space.server, params, self._version)
             case calls.DoctorCall():
-                return await diagnose(space, self._server, params)
+                return await diagnose(space, space.server, params)
             case calls.Nothing():
                 return await _LISTS[method](space)
             case _:
@@ -145,11 +183,28 @@ _PARAMS: dict[str, type[msgspec.Struct]] = {
     "load_text": calls.LoadTextCall,
     "load_rows": calls.LoadRowsCall,
     "ask": calls.AskCall,
+    "query": calls.QueryCall,
     "recall": calls.RecallCall,
     "remember": calls.RememberCall,
     "findings": calls.FindingsCall,
+    "follow": calls.FollowCall,
+    "acknowledge": calls.AcknowledgeCall,
     "forget": calls.ForgetCall,
+    "send": calls.SendCall,
+    "receive": calls.ReceiveCall,
+    "acknowledge_messages": calls.AcknowledgeMessagesCall,
+    "follow_topic": calls.FollowTopicCall,
+    "unfollow_topic": calls.UnfollowTopicCall,
     "sources": calls.SourcesCall,
+    "task_post": calls.TaskPostCall,
+    "task_claim": calls.TaskClaimCall,
+    "task_renew": calls.TaskRenewCall,
+    "task_release": calls.TaskReleaseCall,
+    "task_finish": calls.TaskFinishCall,
+    "task_cancel": calls.TaskCancelCall,
+    "task_requeue": calls.TaskRequeueCall,
+    "task_show": calls.TaskCall,
+    "task_list": calls.TaskListCall,
     "shards": calls.Nothing,
     "workers": calls.Nothing,
     "status": calls.StatusCall,
@@ -161,11 +216,27 @@ _VERBS: dict[type[msgspec.Struct], Callable[[Space, Any], Awaitable[Any]]] = {
     calls.LoadTextCall: load_text,
     calls.LoadRowsCall: load_rows,
     calls.AskCall: ask,
+    calls.QueryCall: query,
     calls.RecallCall: recall,
     calls.RememberCall: remember,
     calls.FindingsCall: list_findings,
+    calls.AcknowledgeCall: acknowledge,
     calls.ForgetCall: forget,
+    calls.SendCall: messaging.send,
+    calls.ReceiveCall: messaging.receive,
+    calls.AcknowledgeMessagesCall: messaging.acknowledge_messages,
+    calls.FollowTopicCall: messaging.follow_topic,
+    calls.UnfollowTopicCall: messaging.unfollow_topic,
     calls.SourcesCall: listing.list_sources,
+    calls.TaskPostCall: tasking.post_task,
+    calls.TaskClaimCall: tasking.claim_task,
+    calls.TaskRenewCall: tasking.renew_task,
+    calls.TaskReleaseCall: tasking.release_task,
+    calls.TaskFinishCall: tasking.finish_task,
+    calls.TaskCancelCall: tasking.cancel_task,
+    calls.TaskRequeueCall: tasking.requeue_task,
+    calls.TaskCall: tasking.show_task,
+    calls.TaskListCall: tasking.list_tasks,
 }
 
 _LISTS: dict[str, Callable[[Space], Awaitable[Any]]] = {
@@ -173,8 +244,28 @@ _LISTS: dict[str, Callable[[Space], Awaitable[Any]]] = {
     "workers": listing.list_workers,
 }
 
-_RETRIED = frozenset({"ask", "status", "shards", "workers"})
+_RETRIED = frozenset({"ask", "shards", "workers"})
 """Reads of the bus: tried once more after it was healed."""
+
+
+def _is_audited_by_the_bus(method: str, error: IfMemError) -> bool:
+    """A step of a task that does not fit the task leaves its trace in the log."""
+    return method.startswith("task_") and isinstance(error, Refused)
+
+
+async def _note_refusal(space: Space, method: str, error: IfMemError) -> None:
+    subject = next((str(one)[:100] for one in error.facts.values() if one), "-")
+    row = {
+        "entry": clock.new_id(),
+        "at": clock.stamp(clock.now()),
+        "action": method,
+        "actor": space.worker_id,
+        "subject": mask(subject).text,
+        "reason": mask(error.message[:500]).text,
+    }
+    # An audit that cannot be written must not hide the error that it is about.
+    with contextlib.suppress(IfMemError):
+        await space.write(lambda connection: audit.note(connection, **row))
 
 
 def _decoded(request: calls.Request) -> msgspec.Struct:
@@ -187,7 +278,7 @@ def _decoded(request: calls.Request) -> msgspec.Struct:
         raise Invalid(f"{request.method}: {error}") from error
 
 
-def _throttled(emit: Emit) -> Callable[[int, int, str], None]:
+def _throttled(emit: Emitter) -> Callable[[int, int, str], None]:
     """Progress at most ten times a second: called for each of perhaps 100,000 files."""
     loop = asyncio.get_running_loop()
     last = 0.0

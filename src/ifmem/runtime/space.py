@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ifmem.bus.bus import Bus
-from ifmem.errors import Unavailable
+from ifmem.bus.connection import Server
+from ifmem.bus.feed import Feed
+from ifmem.bus.ownership import Lease
+from ifmem.errors import OutcomeUnknown, Refused, Unavailable
 from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.index.space_index import SpaceIndex
+from ifmem.runtime.acknowledging import Acknowledgements
+from ifmem.runtime.arrivals import Arrivals
 from ifmem.runtime.contexts import Contexts
+from ifmem.runtime.insisting import REBUILDING, committed, insist
 from ifmem.runtime.publishing import Publisher
 from ifmem.runtime.saving import Changes
 from ifmem.settings import Settings
 from ifmem.store import contents
 from ifmem.store.database import Database
+from ifmem.wire.log_entries import Verdict
 
 T = TypeVar("T")
+
+
+class LogStep(Protocol):
+    """What a function on the server answers that writes to the log."""
+
+    @property
+    def is_new(self) -> bool:
+        """False when it was done before: then ``entry`` may be of somebody else."""
+
+    @property
+    def entry(self) -> str:
+        """With whose commit it is durable."""
+
+
+Logged = TypeVar("Logged", bound=LogStep)
 
 _SEARCHES = 1
 """Steps of searches that run at once in a space."""
@@ -31,9 +55,10 @@ _SEARCHES = 1
 class Space:
     """Everything about one space that the daemon has open.
 
-    A change goes to the store first, and is acknowledged only after that; then to the index, so
-    that the next recall finds it; then to the bus, which is put right from the store whenever it
-    could not be told.
+    A change of documents goes to the store first, and is acknowledged only after that; then to the
+    index, so that the next recall finds it; then to the bus. Findings, tasks and messages go the
+    other way: to the bus's log first, and are acknowledged when the store has taken it over. What
+    the bus shows is put right from the store whenever it was away.
     """
 
     name: str
@@ -41,9 +66,14 @@ class Space:
     settings: Settings
     store_id: str
     worker_id: str
+    """The bridge as a worker: host and process."""
+    bridge_id: str
+    """Another one for every start."""
     database: Database
     index: SpaceIndex
+    server: Server
     bus: Bus
+    feed: Feed
     publisher: Publisher
     contexts: Contexts
     sentences: SentenceEncoder | None = None
@@ -52,8 +82,20 @@ class Space:
     """One load at a time; searches and findings go on beside it."""
     findings_stored: int = 0
     """Findings in the log."""
+    epoch: int = 0
+    """Of the log, as the bus was last told."""
     degraded: str | None = None
     """Why the bus's picture may be behind the store's."""
+    acknowledgements: Acknowledgements = field(default_factory=Acknowledgements)
+    publishing: set[str] = field(default_factory=set)
+    """Findings of our own callers that the store has not committed: their trust is theirs."""
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    """Who waits for messages."""
+    attached: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the bus is known to be in line with the store."""
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by whoever finds that the bus does not answer; the bridge looks at once."""
+    _lease: Lease | None = None
     _computing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SEARCHES))
     _unfinished: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -86,11 +128,88 @@ class Space:
         return await asyncio.shield(task)
 
     async def tell_bus(self, step: Coroutine[Any, Any, None]) -> None:
-        """Do a step on the bus; when it cannot be reached, mark the space as degraded instead."""
+        """Do a step on the bus; when it cannot be reached, have it put right later instead."""
         try:
             await step
         except Unavailable as error:
-            self.degraded = error.message
+            self.mark_lost(error.message)
+
+    def mark_lost(self, reason: str) -> None:
+        """The bus did not answer: what it shows is put right from the store once it does."""
+        self.degraded = reason
+        self.attached.clear()
+        self.lost.set()
+
+    async def insist(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Do a step that may be repeated; when the bus is away, again once it is back.
+
+        Raises:
+            Unavailable: it was away for longer than ``bus.outage_seconds``, or takes nothing new.
+        """
+        return await insist(
+            step, within=self.settings.bus.outage_seconds, recovered=self._recovered
+        )
+
+    async def commit(
+        self, step: Callable[[], Awaitable[Logged]], *, durable: bool = True, **facts: object
+    ) -> Logged:
+        """Do a step that may be repeated, and wait until the store has committed its entry.
+
+        A bus that is lost between the two takes the entry with it: then the step is done again.
+
+        Raises:
+            Refused: the store would not have it.
+            OutcomeUnknown: it was not committed in time; ``facts`` say what to repeat.
+        """
+        while True:
+            losses = self.acknowledgements.losses
+            taken = await self.insist(step)
+            if not durable:
+                return taken
+            try:
+                if losses == self.acknowledgements.losses:
+                    wait = self.durable if taken.is_new else self.caught_up
+                    await wait(taken.entry, **facts)
+                    return taken
+            except OutcomeUnknown:
+                if losses == self.acknowledgements.losses:
+                    raise
+
+    async def _recovered(self, error: Unavailable) -> None:
+        if error.facts.get("reason") != REBUILDING:
+            self.mark_lost(error.message)
+        await self.attached.wait()
+
+    async def durable(self, entry: str, **facts: object) -> Verdict | None:
+        """Wait until the store has committed an entry of the log.
+
+        Raises:
+            Refused: the store would not have it.
+            OutcomeUnknown: it was not committed in time; ``facts`` say what to repeat.
+        """
+        seconds = self.settings.bus.commit_seconds
+        return await committed(self.acknowledgements.wait(entry, seconds=seconds), **facts)
+
+    async def caught_up(self, entry: str, **facts: object) -> None:
+        """Wait until the store has committed what was said up to an entry of somebody else."""
+        with contextlib.suppress(Refused):
+            await self.durable(entry, **facts)
+
+    @property
+    def lease(self) -> Lease:
+        """Our right to write what the store has committed."""
+        if self._lease is None:
+            raise Unavailable("this daemon has not claimed the space yet")
+        return self._lease
+
+    @lease.setter
+    def lease(self, lease: Lease) -> None:
+        self._lease = lease
+
+    @property
+    def lease_duration(self) -> timedelta:
+        """For how long the lease is taken."""
+        return timedelta(seconds=self.settings.bus.lease_seconds)
 
     async def settle(self) -> None:
         """Wait for the steps whose callers went away."""

@@ -21,9 +21,11 @@ class StoredFinding:
     tokens: int
     body: bytes
     """The finding as JSON."""
+    run: str | None = None
+    """The session it was found in."""
 
 
-_COLUMNS = "sequence, finding_id, author, task_id, topic, said_at, tokens, body"
+_COLUMNS = "sequence, finding_id, author, task_id, topic, said_at, tokens, body, run"
 
 
 def append(
@@ -36,30 +38,48 @@ def append(
     said_at: str,
     tokens: int,
     body: bytes,
+    run: str | None = None,
+    sequence: int = 0,
 ) -> tuple[int, bool]:
-    """Append a finding unless its id is there: its sequence, and whether it was new."""
+    """Append a finding unless its id is there: its sequence, and whether it was new.
+
+    Args:
+        sequence: what the bus gave it; taken unless it is not above all that were ever used.
+    """
     row = connection.execute(
         "SELECT sequence FROM finding WHERE finding_id = ?", (finding_id,)
     ).fetchone()
     if row is not None:
         return int(row[0]), False
-    cursor = connection.execute(
-        "INSERT INTO finding (finding_id, author, task_id, topic, said_at, tokens, body) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (finding_id, author, task_id, topic, said_at, tokens, body.decode()),
+    number = max(sequence, last_sequence(connection) + 1)
+    connection.execute(
+        f"INSERT INTO finding ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (number, finding_id, author, task_id, topic, said_at, tokens, body.decode(), run),
     )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid, True
+    return number, True
+
+
+def last_sequence(connection: sqlite3.Connection) -> int:
+    """The highest sequence ever used, also by findings that were forgotten."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'finding'").fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def since(
-    connection: sqlite3.Connection, *, sequence: int, limit: int, task_id: str | None = None
+    connection: sqlite3.Connection,
+    *,
+    sequence: int,
+    limit: int,
+    task_id: str | None = None,
+    run: str | None = None,
 ) -> list[StoredFinding]:
     """Findings after a cursor, oldest first."""
-    where, values = ("", []) if task_id is None else ("AND task_id = ?", [task_id])
+    wanted = [("task_id", task_id), ("run", run)]
+    given = [(name, value) for name, value in wanted if value is not None]
+    where = "".join(f"AND {name} = ? " for name, _ in given)
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM finding WHERE sequence > ? {where} ORDER BY sequence LIMIT ?",
-        (sequence, *values, limit),
+        f"SELECT {_COLUMNS} FROM finding WHERE sequence > ? {where}ORDER BY sequence LIMIT ?",
+        (sequence, *(value for _, value in given), limit),
     )
     return [_stored(row) for row in rows]
 
@@ -122,5 +142,7 @@ def count(connection: sqlite3.Connection) -> int:
     return int(number)
 
 
-def _stored(row: tuple[int, str, str, str | None, str | None, str, int, str]) -> StoredFinding:
-    return StoredFinding(*row[:7], body=row[7].encode())
+def _stored(
+    row: tuple[int, str, str, str | None, str | None, str, int, str, str | None],
+) -> StoredFinding:
+    return StoredFinding(*row[:7], body=row[7].encode(), run=row[8])

@@ -6,6 +6,7 @@ A call is ``{"id", "method", "space", "params"}``. The daemon answers with any n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +17,26 @@ PROTOCOL = 1
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """A longer line is refused: text of that size is loaded from a file."""
 MAX_QUESTION_CHARACTERS = 16_000
+
+REPEAT: Mapping[str, str] = {
+    "load": "load again, what was stored is not read twice",
+    "load_text": "load the text again, it is stored once",
+    "load_rows": "load the rows again, they are stored once",
+    "remember": "repeat it with the same id",
+    "forget": "forget it again",
+    "task_post": "post it again with the same id",
+    "task_claim": "claim again; what was claimed is free again when its lease ends",
+    "task_renew": "renew it again",
+    "task_release": "release it again",
+    "task_finish": "finish it again with the same fence",
+    "task_cancel": "cancel it again",
+    "task_requeue": "requeue it again",
+    "send": "send it again with the same id",
+    "acknowledge_messages": "acknowledge them again",
+    "follow_topic": "join it again",
+    "unfollow_topic": "leave it again",
+}
+"""The methods that write, with what to do when their answer was lost."""
 
 
 class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,6 +50,8 @@ class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until: str | None = None
     root: str | None = None
     """The project's directory: documents below it, and the space's findings."""
+    run: str | None = None
+    """Of the findings only those of this run."""
 
 
 class LoadCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +92,15 @@ class AskCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     filters: Filters = Filters()
 
 
+class QueryCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    question: str
+    shard: int | None = None
+    gather: bool = False
+    """Wait for every active shard; else for the first that found something."""
+    deadline_seconds: float = 10.0
+    max_tokens: int = 500
+
+
 class RecallCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     query: str
     max_tokens: int = 2_000
@@ -80,6 +112,10 @@ class RememberCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     finding: dict[str, Any]
     """The finding's fields; those the author left out are filled in."""
     trust: str = "user"
+    durable: bool = True
+    """Answer once the store has committed it; else once the bus has it."""
+    elsewhere: bool = False
+    """The author is on another host: no file of this one is read for its citations."""
 
 
 class FindingsCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,8 +125,157 @@ class FindingsCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     filters: Filters = Filters()
 
 
+class FollowCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Findings as they come; without a cursor or a known consumer, those from now on."""
+
+    since: str | None = None
+    """A cursor; where a new consumer begins."""
+    consumer: str | None = None
+    """A name whose acknowledged cursor is kept."""
+    resume: str | None = None
+    """The cursor that this very caller has come to; goes before all others."""
+    topic: str | None = None
+    task: str | None = None
+    worker: str | None = None
+    tag: str | None = None
+    run: str | None = None
+    said_since: str | None = None
+    """Nothing said before this moment."""
+    source: tuple[str, ...] = ()
+
+
+class AcknowledgeCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    consumer: str
+    cursor: str
+
+
 class ForgetCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
+
+
+class TaskPostCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    title: str
+    data: dict[str, Any] = {}
+    priority: int = 5
+    """0 to 10; 10 is claimed first."""
+    depends_on: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+    max_attempts: int = 3
+    id: str | None = None
+    run: str = "-"
+    posted_by: str | None = None
+    durable: bool = True
+
+
+class TaskClaimCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    worker: str
+    lease_seconds: float = 600.0
+    run: str = "-"
+    count: int = 1
+    wait_seconds: float = 0.0
+
+
+class TaskRenewCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    task_id: str
+    worker: str
+    fence: str
+    lease_seconds: float = 600.0
+
+
+class TaskReleaseCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    task_id: str
+    worker: str
+    fence: str
+    assist: bool = False
+    reason: str = ""
+    durable: bool = True
+
+
+class TaskFinishCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    task_id: str
+    worker: str
+    fence: str
+    outcome: str = "done"
+    """``done`` or ``failed``."""
+    claim: str | None = None
+    """What was found: a finding, published in the same step."""
+    citations: tuple[Any, ...] = ()
+    fields: dict[str, Any] = {}
+    """Further fields of the finding."""
+    reason: str = ""
+    final: bool = False
+    """Failed for good: no further attempt."""
+    trust: str = "user"
+    durable: bool = True
+    elsewhere: bool = False
+    """The author is on another host: no file of this one is read for its citations."""
+
+
+class TaskCancelCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    task_id: str
+    actor: str
+    reason: str = ""
+    durable: bool = True
+
+
+class TaskRequeueCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    task_id: str
+    actor: str
+    durable: bool = True
+
+
+class TaskCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    task_id: str
+
+
+class TaskListCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    state: str | None = None
+    run: str | None = None
+    """None: of every run."""
+    after: str = ""
+    limit: int = 1_000
+
+
+class SendCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    body: dict[str, Any] | str
+    to: str | None = None
+    """The agent; or ``topic``."""
+    topic: str | None = None
+    id: str | None = None
+    sender: str | None = None
+    """None: the daemon itself."""
+    action_type: str | None = None
+    reply_to: str | None = None
+    correlation_id: str | None = None
+    expires_seconds: float | None = None
+    """How long it may wait to be acknowledged; None: a week."""
+    durable: bool = True
+
+
+class ReceiveCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    agent: str
+    limit: int = 10
+    wait_seconds: float = 0.0
+    visibility_seconds: float = 60.0
+    """After this, what is not acknowledged is delivered again."""
+
+
+class AcknowledgeMessagesCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    agent: str
+    ids: tuple[str, ...]
+    durable: bool = True
+
+
+class FollowTopicCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    agent: str
+    topic: str
+    durable: bool = True
+
+
+class UnfollowTopicCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    agent: str
+    topic: str
+    durable: bool = True
 
 
 class SourcesCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

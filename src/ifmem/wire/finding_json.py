@@ -64,6 +64,7 @@ class _Finding(msgspec.Struct, frozen=True):
     schema_version: str = SCHEMA_VERSION
 
 
+_DURABLE, _NOT_DURABLE = b'{"durable":true,', b'{"durable":false,'
 _FIELDS = frozenset(_Finding.__struct_fields__)
 
 
@@ -73,7 +74,10 @@ def from_json(data: Mapping[str, Any]) -> Finding:
     Raises:
         Invalid: a field is missing, of the wrong type, or breaks a rule of ``Finding``.
     """
-    named = {_alias(name, data): value for name, value in data.items()}
+    if _ALIASES.keys().isdisjoint(data):
+        named = dict(data)
+    else:
+        named = {_alias(name, data): value for name, value in data.items()}
     try:
         shape = msgspec.convert({k: v for k, v in named.items() if k in _FIELDS}, _Finding)
     except msgspec.ValidationError as error:
@@ -98,7 +102,8 @@ def to_json(finding: Finding) -> bytes:
         if (value := getattr(finding, name)) is not None
     }
     body["citations"] = citations_json(finding)
-    data = msgspec.json.encode({**finding.unknown, **body})
+    # First, so that the bus turns it true without reading the rest.
+    data = msgspec.json.encode({"durable": finding.durable, **finding.unknown, **body})
     if len(data) > MAX_FINDING_BYTES:
         raise Invalid(
             f"the finding takes {len(data):,} bytes; the limit is {MAX_FINDING_BYTES:,}: load the "
@@ -107,6 +112,34 @@ def to_json(finding: Finding) -> bytes:
             limit=MAX_FINDING_BYTES,
         )
     return data
+
+
+class Searched(msgspec.Struct, frozen=True):
+    """What a search reads of a finding."""
+
+    claim: str
+    topic: str | None = None
+    tags: tuple[str, ...] = ()
+    citations: tuple[Any, ...] = ()
+
+    @property
+    def quotes(self) -> list[str]:
+        """The texts that its citations quote."""
+        cited = (one.get("quote") for one in self.citations if isinstance(one, dict))
+        return [quote for quote in cited if isinstance(quote, str)]
+
+
+_searched = msgspec.json.Decoder(Searched)
+
+
+def searched(body: bytes) -> Searched:
+    """What a search reads of a finding that ``to_json`` wrote: a tenth of the work of ``parse``."""
+    return _searched.decode(body)
+
+
+def as_durable(body: bytes) -> bytes:
+    """The same finding, committed."""
+    return _DURABLE + body.removeprefix(_NOT_DURABLE) if body.startswith(_NOT_DURABLE) else body
 
 
 def parse(body: bytes) -> Finding:

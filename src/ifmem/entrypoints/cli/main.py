@@ -10,13 +10,14 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from ifmem.entrypoints.cli import looking, running, searching, storing
+from ifmem.entrypoints.cli import looking, running, searching, storing, tasking, working
 from ifmem.entrypoints.cli.session import (
     Home,
     Json,
     Options,
     Quiet,
     Redis,
+    Run,
     Space,
     Verbose,
     remember_options,
@@ -66,8 +67,10 @@ def _app() -> typer.Typer:
     app.callback()(_before)
     storing.register(app)
     searching.register(app)
+    tasking.register(app)
     looking.register(app)
     running.register(app)
+    working.register(app)
     return app
 
 
@@ -85,6 +88,7 @@ def _before(
     space: Space = None,
     home: Home = None,
     redis: Redis = None,
+    run: Run = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
     version: Annotated[
@@ -95,7 +99,7 @@ def _before(
     ] = False,
 ) -> None:
     options = Options(
-        as_json=as_json, space=space, home=home, redis=redis, quiet=quiet, verbose=verbose
+        as_json=as_json, space=space, home=home, redis=redis, run=run, quiet=quiet, verbose=verbose
     )
     remember_options(context, options)
 

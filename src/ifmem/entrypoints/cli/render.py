@@ -22,6 +22,7 @@ from ifmem.wire.shapes import (
     SourceShape,
     SpaceShape,
     Status,
+    TaskCounts,
     Why,
     WorkerShape,
 )
@@ -251,7 +252,7 @@ def status(paper: Paper, value: Status) -> None:
     for name, text in (
         ("context", f"{count(value.context_active, 'token')} in active shards"),
         ("findings", f"{value.findings:,}"),
-        ("tasks", f"{tasks.pending} pending, {tasks.leased} leased, {tasks.done} done"),
+        ("tasks", _task_counts(tasks)),
         ("workers", f"{alive} alive"),
         ("bus", f"{bus}, server {value.redis.version}"),
         ("store", f"{paper.place(value.store.path)}, {size(value.store.bytes)}"),
@@ -267,6 +268,18 @@ def checkup(paper: Paper, value: Checkup) -> None:
     """One line per check."""
     for check in value.checks:
         paper.line(Bold("ok  " if check.ok else "BAD "), f"{check.name}  ", Dim(check.message))
+
+
+def _task_counts(counts: TaskCounts) -> str:
+    always = f"{counts.pending} pending, {counts.leased} leased, {counts.done} done"
+    rare = {
+        "blocked": counts.blocked,
+        "waiting for assistance": counts.needs_assist,
+        "failed": counts.failed,
+        "cancelled": counts.cancelled,
+        "dead": counts.dead,
+    }
+    return always + "".join(f", {number} {name}" for name, number in rare.items() if number)
 
 
 def _semantic(value: SemanticShape) -> str:

@@ -43,6 +43,10 @@ def register(app: typer.Typer) -> None:
     command(bench, "query")(bench_query)
     command(bench, "needles")(bench_needles)
     command(bench, "retrieval")(bench_retrieval)
+    command(bench, "claims")(bench_claims)
+    command(bench, "delivery")(bench_delivery)
+    command(bench, "durability")(bench_durability)
+    command(bench, "scale")(bench_scale)
 
 
 async def up(
@@ -50,16 +54,24 @@ async def up(
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Take over keys that another store has written.")
     ] = False,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            "--role",
+            help="`client`: no store here; calls go to the owner of the space on the same Redis.",
+        ),
+    ] = None,
 ) -> None:
     """Start the daemon, if it does not run."""
     from ifmem.client import launch
+    from ifmem.client.memory import Memory
 
-    settings = session.settings()
+    settings = session.settings(role=role)
     with shown(session, "starting"):
         if adopt:
             # A daemon opens its first space as it starts, so it must be told before.
             await (await launch.connect(settings, adopt=True)).close()
-        async with session.memory() as memory:
+        async with Memory.open(settings=settings) as memory:
             if adopt:
                 await memory.adopt()
             status = await memory.status()
@@ -168,6 +180,113 @@ def bench_retrieval(
 ) -> None:
     """Retrieval quality on a labelled set, beside SQLite's FTS5."""
     _bench(session, "retrieval", directory=directory, run_file=run_file, semantic=semantic, out=out)
+
+
+def bench_durability(
+    session: Session,
+    kills: Annotated[
+        int, typer.Option(min=1, help="Kills of the server under load, its data kept.")
+    ] = 50,
+    empty: Annotated[int, typer.Option(min=0, help="Kills after which its data is gone.")] = 5,
+    refused: Annotated[
+        int, typer.Option(min=0, help="Kills after which its data cannot be read.")
+    ] = 3,
+    daemon_kills: Annotated[int, typer.Option(min=0, help="Kills of the daemon.")] = 10,
+    fault_rounds: Annotated[
+        int, typer.Option(min=0, help="How often each fault of the network is made.")
+    ] = 3,
+    out: Out = None,
+) -> None:
+    """What is lost when servers, daemons and networks fail under load."""
+    _bench(
+        session,
+        "durability",
+        kills=kills,
+        empty=empty,
+        refused=refused,
+        daemon_kills=daemon_kills,
+        fault_rounds=fault_rounds,
+        out=out,
+    )
+
+
+def bench_scale(
+    session: Session,
+    size: Annotated[
+        list[int] | None,
+        typer.Option(min=1_000, help="Findings in the store; by default 10,000 to a million."),
+    ] = None,
+    n: Annotated[int, typer.Option(min=2, help="Calls of each verb at each size.")] = 300,
+    out: Out = None,
+) -> None:
+    """Whether status, claim and lists take longer with a million findings than with few."""
+    sizes = {} if size is None else {"sizes": sorted(size)}
+    _bench(session, "scale", n=n, out=out, **sizes)
+
+
+def bench_claims(
+    session: Session,
+    tasks: Annotated[int, typer.Option(min=10, help="Tasks under fire.")] = 5_000,
+    workers: Annotated[int, typer.Option(min=2, help="Processes that work on them.")] = 32,
+    kills: Annotated[int, typer.Option(min=0, help="Processes killed, and replaced.")] = 7,
+    queue_tasks: Annotated[
+        int, typer.Option(min=100, help="No-op tasks in a round of each queue.")
+    ] = 5_000,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds of each queue.")] = 7,
+    pace_seconds: Annotated[
+        int, typer.Option(min=1, help="Seconds of 200 tasks each for the latencies.")
+    ] = 10,
+    durable_tasks: Annotated[int, typer.Option(min=10, help="Tasks at `durable`.")] = 5_000,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option("--skip", help="Leave out `fire`, `speed` or `durable`; may be repeated."),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Tasks while workers are killed, and how fast they are beside other task queues."""
+    from ifmem.benchmarks.queue_figures import Pace
+    from ifmem.benchmarks.under_fire import Fire
+
+    _bench(
+        session,
+        "claims",
+        fire=Fire(tasks=tasks, workers=workers, kills=kills, pauses=kills),
+        queue_tasks=queue_tasks,
+        rounds=rounds,
+        pace=Pace(seconds=pace_seconds),
+        durable_tasks=durable_tasks,
+        skip=skip or (),
+        out=out,
+    )
+
+
+def bench_delivery(
+    session: Session,
+    findings: Annotated[
+        int, typer.Option(min=100, help="Findings published while followers are struck.")
+    ] = 10_000,
+    followers: Annotated[int, typer.Option(min=1, help="Processes that follow them.")] = 8,
+    kills: Annotated[int, typer.Option(min=0, help="Kills; as many pauses.")] = 24,
+    paced: Annotated[
+        int, typer.Option(min=100, help="Findings published in peace, for the latencies.")
+    ] = 2_000,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option("--skip", help="Leave out `chaos` or `latency`."),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Findings to followers that are killed and paused, beside bare pub/sub."""
+    from ifmem.benchmarks.delivery import Paced, Struck
+
+    _bench(
+        session,
+        "delivery",
+        struck=Struck(findings=findings, followers=followers, kills=kills, pauses=kills),
+        paced=Paced(findings=paced),
+        skip=skip or (),
+        out=out,
+    )
 
 
 def _bench(session: Session, name: str, **options: Any) -> None:

@@ -136,10 +136,27 @@ async def recall(
 async def findings(
     session: Session,
     since: Annotated[
-        str, typer.Option("--since", help="A cursor, or a date or time; 0 is the beginning.")
-    ] = "0",
+        str | None,
+        typer.Option(
+            "--since",
+            help="A cursor, or a date or time; 0 is the beginning, which is where a list begins. "
+            "Without it --follow shows what is new.",
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with findings as they come, until interrupted.")
+    ] = False,
+    consumer: Annotated[
+        str | None,
+        typer.Option("--as", help="With --follow: go on where the last run of this name ended."),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="Only those of this task.")] = None,
+    topic: Annotated[str | None, typer.Option("--topic", help="Only those of this topic.")] = None,
+    tag: Annotated[str | None, typer.Option("--tag", help="Only those with this tag.")] = None,
+    worker: Annotated[
+        str | None, typer.Option("--worker", help="Only those of this worker; as --author.")
+    ] = None,
     source: Source = None,
     group: Group = None,
     author: Author = None,
@@ -147,13 +164,39 @@ async def findings(
     scope: Scope = None,
 ) -> None:
     """The durable log of findings, oldest first; with --json one object per line."""
-    from ifmem.entrypoints.cli import render
+    from ifmem.engine.following import Filter
+    from ifmem.entrypoints.cli import following, render
+    from ifmem.errors import Invalid
 
-    last = None
+    paper = Paper(sys.stdout, session.directory)
+
+    def write(line: FindingLine) -> None:
+        if session.options.as_json:
+            _write_json(line)
+        else:
+            render.finding(paper, line)
+
+    if follow:
+        wanted = following.Wanted(
+            since=since,
+            consumer=consumer,
+            topic=topic,
+            task=task,
+            worker=worker or author,
+            tag=tag,
+            run=group,
+            source=source or (),
+            until=until,
+        )
+        return await following.follow(session, wanted, limit, write)
+    if consumer is not None:
+        raise Invalid("--as keeps the place of a --follow: add that, or give --since a cursor")
+    last, written = None, 0
+    here = Filter(topic=topic, tag=tag, worker=worker)
     async with session.memory() as memory:
         async for line in memory.findings(
-            since,
-            limit=limit,
+            since or "0",
+            limit=limit if here == Filter() else None,
             task=task,
             source=source or (),
             group=group,
@@ -162,14 +205,13 @@ async def findings(
             scope=scope.value if scope else None,
         ):
             last = line
-            if session.options.as_json:
-                _write_json(line)
-            else:
-                render.finding(Paper(sys.stdout, session.directory), line)
+            if here.passes(line.finding):
+                write(line)
+                written += 1
+            if written == limit:
+                break
     if last is not None and not session.options.as_json and not session.options.quiet:
-        Paper(sys.stdout, session.directory).line(
-            Dim(f"what comes later: ifmem findings --since {last.cursor}")
-        )
+        paper.line(Dim(f"what comes later: ifmem findings --since {last.cursor}"))
 
 
 async def sources(

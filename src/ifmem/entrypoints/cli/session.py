@@ -25,6 +25,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Space = Annotated[str | None, typer.Option("--space", help="The isolated memory to use.")]
 Home = Annotated[str | None, typer.Option("--home", help="Where the memory lies.")]
 Redis = Annotated[str | None, typer.Option("--redis", help="URL of a Redis or Valkey.")]
+Run = Annotated[
+    str | None, typer.Option("--run", help="Keep to the tasks and findings of this run.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only.")]
 Verbose = Annotated[
     int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Log on stderr.")
@@ -39,6 +42,7 @@ class Options:
     space: Space = None
     home: Home = None
     redis: Redis = None
+    run: Run = None
     quiet: Quiet = False
     verbose: Verbose = 0
 
@@ -59,13 +63,18 @@ class Session:
     options: Options
     directory: Path
 
-    def settings(self) -> Settings:
+    def settings(self, *, role: str | None = None) -> Settings:
         """The settings as seen from here, with the command's own options first."""
         from ifmem.client.memory import settings_for
 
         options = self.options
         return settings_for(
-            self.directory, space=options.space, home=options.home, redis=options.redis
+            self.directory,
+            space=options.space,
+            home=options.home,
+            redis=options.redis,
+            role=role,
+            run=options.run,
         )
 
     def memory(self) -> AbstractAsyncContextManager[Memory]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,12 +60,29 @@ async def remember(
     ] = None,
     confidence: Annotated[float, typer.Option("--confidence", help="0 to 1.")] = 1.0,
     topic: Annotated[str | None, typer.Option("--topic", help="What it is about.")] = None,
+    value: Annotated[
+        float | None, typer.Option("--value", help="What was measured, to compare on the topic.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help="Of the value.")] = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", help="May be repeated.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="The task it came from.")] = None,
+    supersedes: Annotated[
+        str | None, typer.Option("--supersedes", help="The id of an earlier finding.")
+    ] = None,
     finding_id: Annotated[
         str | None, typer.Option("--id", help="A uuid; repeating with it stores it once.")
     ] = None,
+    accepted: Annotated[
+        bool, typer.Option("--accepted", help="Return once the bus has it, before the store has.")
+    ] = False,
 ) -> None:
     """Store a finding, durably, for every process of this memory."""
+    given: dict[str, Any] = {
+        "value": value,
+        "unit": unit,
+        "task_id": task,
+        "supersedes": supersedes,
+    }
     async with session.memory() as memory:
         stored = await memory.remember(
             claim.strip(),
@@ -74,6 +91,8 @@ async def remember(
             topic=topic,
             tags=tag or (),
             id=finding_id,
+            durable=not accepted,
+            **{name: one for name, one in given.items() if one is not None},
         )
     known = " (it was known)" if stored.outcome == "known" else ""
     session.give(

@@ -1,0 +1,8 @@
+"""Makes what stands beside the tests of the benchmarks importable."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
