@@ -30,7 +30,7 @@ FINDING: dict[str, Any] = {
     "session_id": "run-7",
     "timestamp": "2026-01-02T03:04:05.000Z",
     "tags": ["client", "limits"],
-    "citations": ["https://example.org/retries", {"source": "/work/src/retry.py", "lines": [1, 2]}],
+    "citations": ["https://example.org/retries", {"source": "/desk/src/retry.py", "lines": [1, 2]}],
 }
 
 
@@ -246,7 +246,7 @@ def test_a_page_that_is_older_than_the_live_messages_around_it_loses_nothing(
         Filter(tag="limits"),
         Filter(run="run-7"),
         Filter(since="2026-01-02T03:04:05.000Z"),
-        Filter(sources=("/work/src",)),
+        Filter(sources=("/desk/src",)),
         Filter(sources=("/elsewhere", "*/retry.py")),
         Filter(topic="retries", worker="ada", tag="client"),
     ],
@@ -264,7 +264,7 @@ def test_a_finding_that_is_as_wanted_passes(wanted: Filter) -> None:
         Filter(tag="server"),
         Filter(run="run-8"),
         Filter(since="2026-01-02T03:04:06.000Z"),
-        Filter(sources=("/work/other", "/work/src/retry")),
+        Filter(sources=("/desk/other", "/desk/src/retry")),
         Filter(topic="retries", worker="bob"),
     ],
 )

@@ -202,12 +202,12 @@ def test_a_response_that_finds_nothing_says_so_and_cites_nothing() -> None:
         "shard_id": "librarian-3",
         "answer": "Not in archive.",
         "confidence": 0.4,
-        "sources": ["/work/a.py:1-2"],
+        "sources": ["/desk/a.py:1-2"],
     }
     response = read_response(payload(said))
     assert (response.found, response.sources, response.shard_id) == (False, (), 3)
     found = read_response(payload({**said, "answer": "It is 3."}))
-    assert (found.found, found.sources) == (True, ("/work/a.py:1-2",))
+    assert (found.found, found.sources) == (True, ("/desk/a.py:1-2",))
 
 
 @pytest.mark.parametrize("change", [{"confidence": 1.5}, {"query_id": ""}, {"sources": [1, {}]}])

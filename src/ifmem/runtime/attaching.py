@@ -50,8 +50,10 @@ async def attach(space: Space, *, adopt: bool = False) -> None:
     if recovery is not Recovery.RESUME:
         position = replace(position, epoch=position.epoch + 1, run_id=run_id)
         await _advance(space, position, recovery)
-    if recovery is Recovery.REBUILD:
+        # Another process may lack what the one before had accepted and nobody has committed: who
+        # waits for that must not take later entries for theirs.
         space.acknowledgements.begin_again()
+    if recovery is Recovery.REBUILD:
         await _rebuild(space)
     await publish_space(space, rebuilt=recovery is Recovery.REBUILD)
     await space.bus.log.set_position(
