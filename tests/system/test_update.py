@@ -157,11 +157,12 @@ def test_an_interrupted_load_stops_and_the_next_one_completes_it(
     whole = install("whole")
     expected = load(whole, "big")
     ifmem("up")
-    process = ifmem.start("load", "big", "--json")
-    # The first batch is stored: the load is under way.
-    eventually(lambda: ifmem.status()["context_active"] > 0 or process.poll() is not None)
-    assert process.poll() is None, "the load was over before it could be interrupted"
-    process.send_signal(signal.SIGINT)
+    with ifmem.bus() as bus:
+        process = ifmem.start("load", "big", "--json")
+        # The first batch is stored: the load is under way.
+        eventually(lambda: int(bus.get("context:active")) > 0 or process.poll() is not None)
+        assert process.poll() is None, "the load was over before it could be interrupted"
+        process.send_signal(signal.SIGINT)
     run = finish(process)
     assert run.code == 130
     assert run.err.splitlines()[-1] == "interrupted"
