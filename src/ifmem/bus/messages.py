@@ -70,6 +70,11 @@ class Marked:
     entry: str
     """Durable once the store has committed this entry."""
 
+    @property
+    def is_new(self) -> bool:
+        """False when nothing was changed: the entry is of somebody else then."""
+        return self.count > 0
+
 
 class Mailbox:
     """The inboxes and topics of one space.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from ifmem import clock
-from ifmem.bus.messages import Marked, Taken
+from ifmem.bus.messages import Taken
 from ifmem.domain.message import DEFAULT_LIFE, Delivery, Message
-from ifmem.errors import Invalid, OutcomeUnknown, Refused, Unavailable
-from ifmem.runtime.space import Space
+from ifmem.errors import Invalid, OutcomeUnknown, Unavailable
+from ifmem.runtime.space import Logged, Space
 from ifmem.store import messages
 from ifmem.wire.calls import (
     AcknowledgeMessagesCall,
@@ -28,8 +28,6 @@ LONGEST_WAIT_S = 3_600.0
 _SWEPT_TOGETHER = 1_000
 _RESTORED_TOGETHER = 500
 """Messages held in memory at once: each may take 64 KB."""
-
-T = TypeVar("T")
 
 
 async def send(space: Space, call: SendCall) -> SentMessage:
@@ -48,13 +46,10 @@ async def send(space: Space, call: SendCall) -> SentMessage:
     known = await space.read(partial(messages.sequence_of, message_id=message_id))
     if known is not None:
         return SentMessage(message_id, "known", known, [])
-    sent = await _certain(space, lambda: space.bus.messages.send(message), id=message_id)
+    sent = await _certain(
+        space, lambda: space.bus.messages.send(message), durable=call.durable, id=message_id
+    )
     outcome = "sent" if sent.is_new else "known"
-    if call.durable and sent.is_new:
-        verdict = await space.durable(sent.entry, id=message_id)
-        outcome = "sent" if verdict is None else verdict.outcome
-    elif call.durable:
-        await _all_until(space, sent.entry, id=message_id)
     return SentMessage(
         message_id, outcome, sent.sequence, list(sent.recipients), masked=sent.masked
     )
@@ -88,8 +83,7 @@ async def acknowledge_messages(space: Space, call: AcknowledgeMessagesCall) -> A
         OutcomeUnknown: acknowledge them again.
     """
     step = partial(space.bus.messages.acknowledge, call.agent, call.ids)
-    marked = await _certain(space, step, agent=call.agent)
-    await _committed(space, marked, durable=call.durable)
+    marked = await _certain(space, step, durable=call.durable, agent=call.agent)
     return AcknowledgedMessages(call.agent, marked.count)
 
 
@@ -100,16 +94,14 @@ async def follow_topic(space: Space, call: FollowTopicCall) -> Following:
         Refused: the topic has as many followers as it may have.
     """
     step = partial(space.bus.messages.follow, call.agent, call.topic)
-    marked = await _certain(space, step, agent=call.agent, topic=call.topic)
-    await _committed(space, marked, durable=call.durable)
+    marked = await _certain(space, step, durable=call.durable, agent=call.agent, topic=call.topic)
     return Following(call.agent, call.topic, follows=True, changed=marked.count > 0)
 
 
 async def unfollow_topic(space: Space, call: UnfollowTopicCall) -> Following:
     """End that; what was sent before stays in the inbox."""
     step = partial(space.bus.messages.unfollow, call.agent, call.topic)
-    marked = await _certain(space, step, agent=call.agent, topic=call.topic)
-    await _committed(space, marked, durable=call.durable)
+    marked = await _certain(space, step, durable=call.durable, agent=call.agent, topic=call.topic)
     return Following(call.agent, call.topic, follows=False, changed=marked.count > 0)
 
 
@@ -187,29 +179,18 @@ async def _awaited(woken: asyncio.Event, left: float, redelivery: timedelta | No
             await woken.wait()
 
 
-async def _certain(space: Space, step: Callable[[], Coroutine[Any, Any, T]], **facts: object) -> T:
-    """Do a step that may be repeated; when the bus stays away nobody knows what became of it."""
+async def _certain(
+    space: Space, step: Callable[[], Awaitable[Logged]], *, durable: bool, **facts: object
+) -> Logged:
+    """Do and commit a step; when the bus stays away nobody knows what became of it."""
     try:
-        return await space.insist(step)
+        return await space.commit(step, durable=durable, **facts)
     except OutcomeUnknown:
         raise
     except Unavailable as error:
         if error.facts.get("outcome"):
             raise
         raise OutcomeUnknown(f"{error.message}; repeat it to be sure", **facts) from error
-
-
-async def _committed(space: Space, marked: Marked, *, durable: bool) -> None:
-    if durable and marked.count:
-        await space.durable(marked.entry)
-    elif durable:
-        await _all_until(space, marked.entry)
-
-
-async def _all_until(space: Space, entry: str, **facts: object) -> None:
-    """Wait for the commit of what was said before us, whatever became of that entry itself."""
-    with contextlib.suppress(Refused):
-        await space.durable(entry, **facts)
 
 
 def _received(one: Delivery) -> ReceivedMessage:
