@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from ifmem.client.worker import Worker
     from ifmem.domain.task import Task
     from ifmem.errors import (
+        BudgetExceeded,
         ConfigError,
+        ContextOverflow,
         Failed,
         IfMemError,
         IntegrityError,
@@ -28,12 +30,13 @@ if TYPE_CHECKING:
         NotFound,
         NotPermitted,
         OutcomeUnknown,
+        RateLimited,
         Refused,
         Unavailable,
     )
     from ifmem.settings import Settings
+    from ifmem.wire.answers import Answer
     from ifmem.wire.shapes import (
-        Answer,
         FindingLine,
         Forgotten,
         LoadReport,
@@ -46,7 +49,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "BlockingMemory",
+    "BudgetExceeded",
     "ConfigError",
+    "ContextOverflow",
     "Failed",
     "FindingLine",
     "Forgotten",
@@ -61,6 +66,7 @@ __all__ = [
     "OutcomeUnknown",
     "Page",
     "Progress",
+    "RateLimited",
     "Recall",
     "Refused",
     "Remembered",
@@ -72,6 +78,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Answer": "ifmem.wire.answers",
     "BlockingMemory": "ifmem.client.blocking",
     "LeasedTask": "ifmem.client.leased_task",
     "Memory": "ifmem.client.memory",
@@ -81,7 +88,6 @@ _HOMES = {
     "Worker": "ifmem.client.worker",
     **dict.fromkeys(
         (
-            "Answer",
             "FindingLine",
             "Forgotten",
             "LoadReport",

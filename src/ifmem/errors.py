@@ -3,11 +3,14 @@
     IfMemError                exit
       Failed                   1   this call did not work
         Refused                1   trying again unchanged changes nothing
+          BudgetExceeded       1   a spending limit would be passed
+          ContextOverflow      1   the prompt does not fit the model's window
         IntegrityError         1   bytes do not match their checksum, or are missing
       Invalid                  2   the input breaks a stated rule
         ConfigError            2   a setting is wrong
       NotFound                 3   nothing has that name
-      Unavailable              4   the daemon or the bus cannot be reached
+      Unavailable              4   the daemon, the bus or a model cannot be reached
+        RateLimited            4   a model's provider asks to wait
         OutcomeUnknown         4   it may or may not have happened: repeat with the same id
       NotPermitted             5   somebody else owns it, or it lies outside the fence
 
@@ -45,6 +48,14 @@ class Refused(Failed):
     """The call is understood and will not be done; trying again unchanged changes nothing."""
 
 
+class BudgetExceeded(Refused):
+    """A spending limit would be passed; ``so_far`` is what was found before, when anything was."""
+
+
+class ContextOverflow(Refused):
+    """The prompt does not fit the model's window: ``needed`` and ``window`` tokens."""
+
+
 class IntegrityError(Failed):
     """Stored bytes do not match their checksum, or part of them is missing."""
 
@@ -66,9 +77,13 @@ class NotFound(IfMemError):
 
 
 class Unavailable(IfMemError):
-    """The daemon or the bus cannot be reached; waiting may help."""
+    """The daemon, the bus or a model cannot be reached; waiting may help."""
 
     exit_code = 4
+
+
+class RateLimited(Unavailable):
+    """A model's provider asks to wait; ``retry_after_s`` says how long, when it told."""
 
 
 class OutcomeUnknown(Unavailable):
@@ -86,11 +101,14 @@ _BY_NAME: Mapping[str, type[IfMemError]] = {
     for kind in (
         Failed,
         Refused,
+        BudgetExceeded,
+        ContextOverflow,
         IntegrityError,
         Invalid,
         ConfigError,
         NotFound,
         Unavailable,
+        RateLimited,
         OutcomeUnknown,
         NotPermitted,
     )

@@ -15,6 +15,13 @@ from ifmem.domain.shard import Speciality
 from ifmem.domain.space import DEFAULT_SPACE, require_space
 from ifmem.engine.placement import DEFAULT_RULES, PlacementRule
 from ifmem.errors import ConfigError, Invalid
+from ifmem.model_settings import (
+    BudgetSettings,
+    LocalSettings,
+    ModelSettings,
+    PriceEntry,
+    ProviderEntry,
+)
 
 ENVIRONMENT_PREFIX = "IFMEM_"
 PROJECT_FILE = ".ifmem.toml"
@@ -131,6 +138,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recall: RecallSettings = RecallSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     findings: FindingSettings = FindingSettings()
+    models: ModelSettings = ModelSettings()
+    local: LocalSettings = LocalSettings()
+    budget: BudgetSettings = BudgetSettings()
+    providers: tuple[ProviderEntry, ...] = ()
+    """Tables `[[providers]]`: servers of models, beside those built in."""
+    prices: tuple[PriceEntry, ...] = ()
+    """Tables `[[prices]]`: prices of your own, which win over the table."""
     placement: tuple[PlacementEntry, ...] = msgspec.field(default_factory=_default_placement)
     """Which speciality a document belongs to; the first entry that matches wins."""
 

@@ -18,7 +18,7 @@ from ifmem.errors import Failed, to_wire
 from ifmem.runtime import listing, service
 from ifmem.runtime.diagnosing import diagnose
 from ifmem.runtime.loading import load
-from ifmem.wire import blob, calls, finding_json, keys, shapes
+from ifmem.wire import answers, blob, calls, finding_json, keys, shapes
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 WORDS = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any"}
@@ -137,7 +137,7 @@ def test_every_method_is_listed_with_its_parameters_and_its_result() -> None:
         assert listed[name][1].replace("`", "") == returned, name
 
 
-@pytest.mark.parametrize("kind", [*structs(calls), *structs(shapes)], ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", [*structs(calls), *structs(shapes), *structs(answers)], ids=lambda k: k.__name__)
 def test_every_shape_is_listed_with_its_fields_and_their_types(kind: type[msgspec.Struct]) -> None:
     listed = [(bare(row[0]), row[1]) for row in rows(section(f"`{kind.__name__}`"))]
     assert listed == described(kind)

@@ -9,7 +9,8 @@ import pytest
 
 from ifmem.entrypoints.cli import render
 from ifmem.entrypoints.cli.paper import Bold, Dim, Paper, count, one_line, short_path, size
-from ifmem.wire.shapes import Answer, CitationShape, LoadReport, ShardTokens, SkippedPath, Usage
+from ifmem.wire.answers import Answer, CitationShape, Usage
+from ifmem.wire.shapes import LoadReport, ShardTokens, SkippedPath
 
 
 class _Terminal(io.StringIO):

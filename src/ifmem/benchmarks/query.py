@@ -29,7 +29,8 @@ from ifmem.benchmarks.texts import Copied
 from ifmem.benchmarks.throwaway import throwaway
 from ifmem.client.memory import Memory
 from ifmem.settings import Settings
-from ifmem.wire.shapes import Answer, Recall
+from ifmem.wire.answers import Answer
+from ifmem.wire.shapes import Recall
 
 CLIENTS = (1, 8, 32)
 _WARM_UP = 50

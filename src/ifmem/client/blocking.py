@@ -16,15 +16,14 @@ from ifmem.client.overview import OnProgress
 from ifmem.client.tasks import BlockingTasks
 from ifmem.client.verbs import Verbs
 from ifmem.settings import Settings
+from ifmem.wire.answers import Answer, QueryAnswer
 from ifmem.wire.calls import Row
 from ifmem.wire.shapes import (
-    Answer,
     Checkup,
     FindingLine,
     Forgotten,
     LoadReport,
     Page,
-    QueryAnswer,
     Recall,
     Remembered,
     ShardShape,

@@ -24,13 +24,12 @@ from ifmem.domain.finding import require_uuid
 from ifmem.errors import Invalid
 from ifmem.settings import Settings
 from ifmem.wire import calls
+from ifmem.wire.answers import Answer, QueryAnswer
 from ifmem.wire.shapes import (
-    Answer,
     FindingLine,
     Forgotten,
     LoadReport,
     Page,
-    QueryAnswer,
     Recall,
     Remembered,
     SourceShape,

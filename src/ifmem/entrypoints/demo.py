@@ -13,7 +13,8 @@ from ifmem import clock, tokens
 from ifmem.benchmarks.throwaway import throwaway
 from ifmem.client.memory import Memory
 from ifmem.client.overview import OnProgress
-from ifmem.wire.shapes import Answer, ShardShape, SourceShape, Usage
+from ifmem.wire.answers import Answer, Usage
+from ifmem.wire.shapes import ShardShape, SourceShape
 
 PACKAGES = ("asyncio", "concurrent", "email", "http", "json", "logging", "sqlite3", "urllib")
 """Of the standard library: together some 250,000 tokens of code and prose."""

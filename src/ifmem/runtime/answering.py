@@ -25,9 +25,9 @@ from ifmem.runtime.asking import ask
 from ifmem.runtime.space import Space
 from ifmem.store import shards
 from ifmem.wire import keys
+from ifmem.wire.answers import CitationShape
 from ifmem.wire.calls import AskCall
 from ifmem.wire.queries import Query, Response, read_query
-from ifmem.wire.shapes import CitationShape
 
 log = logging.getLogger(__name__)
 

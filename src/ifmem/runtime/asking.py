@@ -32,8 +32,8 @@ from ifmem.runtime.space import Space
 from ifmem.store import contents, findings
 from ifmem.store.findings import StoredFinding
 from ifmem.wire import finding_json
+from ifmem.wire.answers import Answer, CitationShape, Usage
 from ifmem.wire.calls import AskCall
-from ifmem.wire.shapes import Answer, CitationShape, Usage
 
 MOST_HITS = 80
 """Passages that a question is routed by and answered from; the answer is in the first few."""
@@ -48,7 +48,7 @@ Events = asyncio.Queue[Answered[list[Candidate]] | GaveUp]
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class Question:
     """A question with what it takes to judge evidence for it."""
 
     text: str
@@ -77,12 +77,12 @@ async def ask(space: Space, call: AskCall) -> Answer:
         )
     where = await where_of(space, call.filters)
     hits = await space.compute(space.index.search, text, where=where, limit=MOST_HITS)
-    question = await space.compute(_understood, space, text, where)
-    chosen = await _route(space, call, hits)
+    question = await space.compute(understand, space, text, where)
+    chosen = await choose_shards(space, call, hits)
     gathered = await _gather(space, question, hits, chosen, call.deadline_seconds)
     candidates = [one for _, offered in gathered.results for one in offered]
     selected = [] if question.unknown else synthesis.select(candidates)
-    citations = await _verified(space, selected)
+    citations = await verified(space, selected)
     found = bool(citations)
     return Answer(
         answer=synthesis.compose([one.quote for one in citations]) if found else None,
@@ -99,12 +99,19 @@ async def ask(space: Space, call: AskCall) -> Answer:
     )
 
 
-def _understood(space: Space, text: str, where: Where | None) -> _Question:
+def understand(space: Space, text: str, where: Where | None) -> Question:
+    """A question's words by weight, and its names that are nowhere in what is searched."""
     occurs = partial(space.index.occurs, where=where)
-    return _Question(text, question_weights(text, space.index.idf), unknown_names(text, occurs))
+    return Question(text, question_weights(text, space.index.idf), unknown_names(text, occurs))
 
 
-async def _route(space: Space, call: AskCall, hits: Sequence[Hit]) -> Route:
+async def choose_shards(space: Space, call: AskCall, hits: Sequence[Hit]) -> Route:
+    """The shards that a question goes to.
+
+    Raises:
+        NotFound: the hinted shard does not exist.
+        Refused: it is a question for all shards, and too few are live.
+    """
     _, states = await space.bus.shards()
     if call.shard is not None and call.shard not in {state.number for state in states}:
         raise NotFound(
@@ -136,7 +143,7 @@ def require_live(space: Space, chosen: Route, *, live: int, shards: int) -> None
 
 
 async def _gather(
-    space: Space, question: _Question, hits: Sequence[Hit], chosen: Route, deadline: float
+    space: Space, question: Question, hits: Sequence[Hit], chosen: Route, deadline: float
 ) -> FanOut[list[Candidate]]:
     """Ask the chosen shards at once; the state when all answered or time was up."""
     of_shard: dict[int, list[tuple[int, Hit]]] = defaultdict(list)
@@ -163,19 +170,19 @@ async def _gather(
 
 
 async def _ask_shard(
-    space: Space, question: _Question, number: int, hits: list[tuple[int, Hit]], events: Events
+    space: Space, question: Question, number: int, hits: list[tuple[int, Hit]], events: Events
 ) -> None:
     try:
         context = await space.contexts.fetch(number)
-        offered = await space.compute(_offer, space, question, context, hits)
+        offered = await space.compute(offer, space, question, context, hits)
     except IfMemError:
         events.put_nowait(GaveUp(number))
     else:
         events.put_nowait(Answered(number, offered))
 
 
-def _offer(
-    space: Space, question: _Question, context: Context, hits: list[tuple[int, Hit]]
+def offer(
+    space: Space, question: Question, context: Context, hits: list[tuple[int, Hit]]
 ) -> list[Candidate]:
     """The sentences of a shard's passages that support an answer."""
     keys = [hit.key for _, hit in hits]
@@ -185,7 +192,7 @@ def _offer(
         row = rows.get(hit.key)
         if row is None:
             continue
-        text, header = _text_of(row, context)
+        text, header = text_of(row, context)
         offered += [
             Candidate(hit.key, context.shard, place, text[one.start : one.end], one)
             for one in best_evidence(question.weights, text, header)
@@ -203,7 +210,7 @@ def _rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Sour
     return rows | {-sequence: finding for sequence, finding in said.items()}
 
 
-def _text_of(row: Source, context: Context) -> tuple[str, str]:
+def text_of(row: Source, context: Context) -> tuple[str, str]:
     """What the shard reads of a match: from its context, or the claim of a finding."""
     if isinstance(row, StoredFinding):
         finding = finding_json.parse(row.body)
@@ -211,7 +218,7 @@ def _text_of(row: Source, context: Context) -> tuple[str, str]:
     return context.text(row.sha256, row.ordinal) or row.text, f"{row.title} {row.header}"
 
 
-async def _verified(space: Space, selected: Sequence[Candidate]) -> list[CitationShape]:
+async def verified(space: Space, selected: Sequence[Candidate]) -> list[CitationShape]:
     """A citation for each sentence that code finds in the stored source; the others are dropped."""
     rows = await space.read(partial(_rows, keys=[one.key for one in selected]))
     citations = []

@@ -9,9 +9,9 @@ from ifmem.bus.queries import Gathered, Queries
 from ifmem.errors import Invalid, NotFound
 from ifmem.runtime.recalling import require_question
 from ifmem.runtime.space import Space
+from ifmem.wire.answers import QueryAnswer, ShardAnswer
 from ifmem.wire.calls import QueryCall
 from ifmem.wire.queries import Query, Response
-from ifmem.wire.shapes import QueryAnswer, ShardAnswer
 
 
 async def query(space: Space, call: QueryCall) -> QueryAnswer:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -46,86 +45,6 @@ class LoadReport(msgspec.Struct, frozen=True):
     """Documents whose file is gone."""
     refused: int = 0
     """Documents among the skipped for which every shard was full."""
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Tokens of the model calls, in buckets that never overlap."""
-
-    uncached: int = 0
-    cache_write: int = 0
-    cache_read: int = 0
-    output: int = 0
-
-
-class CitationShape(msgspec.Struct, frozen=True):
-    source: str
-    lines: tuple[int, int] | None
-    quote: str
-    sha256: str | None
-    verified: bool
-    """The quote was found by code in the source as read."""
-    stale: bool = False
-    """The source has changed on disk since it was read."""
-    finding_id: str | None = None
-    locator: str | None = None
-    shard: int | None = None
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """An answer, or the honest absence of one."""
-
-    answer: str | None
-    found: bool
-    citations: list[CitationShape]
-    shards_asked: list[int]
-    shards_missing: list[int]
-    model: str
-    usage: Usage
-    cost_usd: str
-    """Decimal, in US dollars."""
-    elapsed_ms: float
-    query_id: str
-    routing: str = ""
-    """Why these shards were asked, in one sentence."""
-
-    @property
-    def text(self) -> str | None:
-        """The answer's text; None when nothing supports one."""
-        return self.answer
-
-    @property
-    def cost(self) -> Decimal:
-        """What the model calls cost, in US dollars."""
-        return Decimal(self.cost_usd)
-
-
-class ShardAnswer(msgspec.Struct, frozen=True):
-    """What the holder of one shard answered."""
-
-    shard: int
-    answer: str | None
-    found: bool
-    confidence: float
-    sources: list[str]
-    """``path:line-line``."""
-    tokens_used: int
-    """Of model calls."""
-    context_size: int
-    """o200k tokens that the shard holds."""
-
-
-class QueryAnswer(msgspec.Struct, frozen=True):
-    """What the holders of the shards answered; ``answer`` is the surest that found something."""
-
-    query_id: str
-    answer: str | None
-    found: bool
-    sources: list[str]
-    shards_missing: list[int]
-    """Shards that nobody answered for in time."""
-    responses: list[ShardAnswer]
-    """In the order in which they came; without ``gather`` the one that ended it."""
-    elapsed_ms: float
 
 
 class Why(msgspec.Struct, frozen=True):

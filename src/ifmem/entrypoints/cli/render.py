@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ifmem.entrypoints.cli.paper import Accent, Bold, Dim, Paper, count, one_line, size
+from ifmem.wire.answers import Answer
 from ifmem.wire.shapes import (
-    Answer,
     Checkup,
     FindingLine,
     LibrarianShape,

@@ -1,0 +1,1 @@
+"""Language models: one thin adapter for each wire format, and what wraps them."""
