@@ -15,6 +15,7 @@ from typing import Any
 from ifmem.bus.connection import connect
 from ifmem.errors import ConfigError, IfMemError, Refused
 from ifmem.index.sentence_encoder import SentenceEncoder, is_installed
+from ifmem.llm.registry import Models
 from ifmem.runtime.embedding import embed_all
 from ifmem.runtime.forwarding import Forwarder
 from ifmem.runtime.listening import Emitter, Handler, Listener
@@ -106,6 +107,8 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
 async def _service(
     settings: Settings, sentences: SentenceEncoder | None, tasks: asyncio.TaskGroup
 ) -> AsyncIterator[Service]:
+    # Before anything is started: settings that contradict themselves start nothing.
+    models = Models(settings, os.environ, directory=settings.home_path / "models")
     server = await connect(settings.redis, bus_directory(settings))
     service = Service(
         settings,
@@ -113,6 +116,7 @@ async def _service(
         worker_id=f"{network.gethostname()}-{os.getpid()}",
         version=metadata.version("ifmem"),
         tasks=tasks,
+        models=models,
         sentences=sentences,
     )
     try:

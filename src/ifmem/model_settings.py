@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from ifmem.domain.model import EXTRACTIVE
 from ifmem.domain.shard import Speciality
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -50,6 +51,18 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answer worse from longer ones."""
     answer_cache: Annotated[int, msgspec.Meta(ge=0)] = 1_000
     """Answers of models kept for the same question to unchanged shards; 0 keeps none."""
+
+    @property
+    def is_extractive(self) -> bool:
+        """No shard has a model, whatever shards there are."""
+        named = (self.default, *(entry.model for entry in self.shards))
+        return all(name.strip() == EXTRACTIVE for name in named)
+
+    def with_model(self, model: str | None) -> ModelSettings:
+        """With one model for every shard, as whoever names one means it; None changes nothing."""
+        if model is None:
+            return self
+        return msgspec.structs.replace(self, default=model.strip(), shards=())
 
 
 class ProviderEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -28,6 +28,20 @@ def test_each_verb_is_measured_with_each_number_of_clients(report: QueryReport) 
     assert all(point.found == 1.0 for point in report.points if point.verb == "recall")
 
 
+def test_the_goals_for_one_client_and_for_many_are_judged(report: QueryReport) -> None:
+    shards = report.shards
+    alone, crowd = (
+        msgspec.structs.replace(report.points[1], clients=clients) for clients in (1, 32)
+    )
+    goals = query._goals([alone, crowd], 800_000, shards, 2.0, None)
+    judged = {goal.goal: (goal.measured, goal.reached) for goal in goals}
+    inside, outside = alone.inside.p95_ms, crowd.end_to_end.p95_ms
+    name = f"ask over {shards} shards inside the daemon, one client, p95 at most 50 ms"
+    assert judged[name] == (inside, inside <= 50)
+    name = "ask end to end, 32 clients at once, p95 at most 100 ms"
+    assert judged[name] == (outside, outside <= 100)
+
+
 def test_the_samples_behind_each_figure_are_written(report: QueryReport) -> None:
     samples = msgspec.json.decode(Path(report.written).read_bytes())["samples_ms"]
     assert len(samples) == 2 * len(report.points)

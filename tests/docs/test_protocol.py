@@ -18,7 +18,7 @@ from ifmem.errors import Failed, to_wire
 from ifmem.runtime import listing, service
 from ifmem.runtime.diagnosing import diagnose
 from ifmem.runtime.loading import load
-from ifmem.wire import answers, blob, calls, finding_json, keys, shapes
+from ifmem.wire import accounts, answers, blob, calls, finding_json, keys, shapes
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 WORDS = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any"}
@@ -105,12 +105,12 @@ def test_every_server_side_function_is_listed_with_its_arguments_and_answers() -
     listed = {bare(row[0]): (bare(row[1]), row[2]) for row in rows(section("Functions"))}
     assert list(listed) == list(server_side.public())
     functions = bodies(written)
-    for name, (arguments, answers) in listed.items():
+    for name, (arguments, answered) in listed.items():
         heading = written[: written.index(f"local function {name}(")].rpartition("\n\n")[2]
         said = re.search(r"^-- ARGV  (.+(?:\n--  {5,}.+)*)$", heading, re.M)
         assert said is not None, name
         assert arguments == " ".join(said[1].replace("\n--", "").split()), name
-        assert set(re.findall(r"`([\w-]+)`", answers)) == words(functions, name), name
+        assert set(re.findall(r"`([\w-]+)`", answered)) == words(functions, name), name
 
 
 def bodies(written: str) -> dict[str, str]:
@@ -137,7 +137,11 @@ def test_every_method_is_listed_with_its_parameters_and_its_result() -> None:
         assert listed[name][1].replace("`", "") == returned, name
 
 
-@pytest.mark.parametrize("kind", [*structs(calls), *structs(shapes), *structs(answers)], ids=lambda k: k.__name__)
+@pytest.mark.parametrize(
+    "kind",
+    [*structs(calls), *structs(shapes), *structs(answers), *structs(accounts)],
+    ids=lambda kind: kind.__name__,
+)
 def test_every_shape_is_listed_with_its_fields_and_their_types(kind: type[msgspec.Struct]) -> None:
     listed = [(bare(row[0]), row[1]) for row in rows(section(f"`{kind.__name__}`"))]
     assert listed == described(kind)

@@ -199,3 +199,28 @@ def test_names_that_occur_nowhere_are_told() -> None:
 
 def test_the_threshold_lies_between_a_whole_and_a_mere_mention() -> None:
     assert ELSEWHERE < LEAST_SUPPORT < NEARBY < 1
+
+
+@given(st.lists(words, max_size=6), words)
+def test_what_has_too_little_support_is_left_out_and_nothing_else(
+    parts: list[str], header: str
+) -> None:
+    text = "\n".join(parts)
+    weights = {"ab": 1.0, "b": 1.5, "bb": 2.0, "1": 1.0}
+    everything = best_evidence(weights, text, header, count=99)
+    for least in [0.0, 1.1, *(one.support for one in everything)]:
+        wanted = [one for one in everything if one.support >= least - 1e-9]
+        assert best_evidence(weights, text, header, count=99, least=least) == wanted
+
+
+def test_the_sentences_before_and_after_are_equally_near() -> None:
+    text = "Retry twice. The budget is small."
+    both = quotes(text, {"retri": 1.0, "budget": 1.0})
+    assert [support for _, support in both] == [pytest.approx((1 + NEARBY) / 2)] * 2
+
+
+def test_support_does_not_depend_on_what_was_asked_before() -> None:
+    text = "Retry twice. The budget is small.\nThe zebra rests."
+    first = quotes(text, {"retri": 1.0, "budget": 1.0}, "client.py")
+    quotes(text, {"zebra": 1.0}, "zoo.py")
+    assert quotes(text, {"retri": 1.0, "budget": 1.0}, "client.py") == first

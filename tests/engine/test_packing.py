@@ -60,3 +60,15 @@ def test_the_bounds_hold_and_nothing_that_would_fit_is_left_out(
     assert all(item in rest for item in taken), "the order changed"
     if len(taken) < limit:
         assert all(name in names or size > budget - used for name, size in given_items)
+
+
+def test_a_text_is_not_asked_for_when_it_does_not_fit() -> None:
+    read: list[str] = []
+
+    def identity(item: Item) -> str:
+        read.append(item[0])
+        return item[0]
+
+    items = [("a", 5), ("too long", 9), ("b", 1)]
+    pack(items, budget=6, limit=9, tokens=lambda item: item[1], identity=identity)
+    assert read == ["a", "b"]

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ifmem.engine.evidence import LEAST_SUPPORT, Evidence
-from ifmem.engine.synthesis import MOST_SENTENCES, Candidate, compose, select
+from ifmem.engine.synthesis import (
+    AS_GOOD,
+    MOST_SENTENCES,
+    Candidate,
+    compose,
+    least_useful,
+    select,
+)
 
 
 def candidate(
@@ -96,3 +103,34 @@ def test_each_sentence_carries_the_number_of_its_citation() -> None:
 @pytest.mark.parametrize("mark", ["# ", "* ", "> ", "- ", "• "])
 def test_the_marks_of_a_format_are_not_part_of_what_is_said(mark: str) -> None:
     assert compose([f"{mark}Three retries"]) == "Three retries [1]"
+
+
+offers = st.lists(
+    st.tuples(
+        st.floats(0, 1),
+        st.integers(0, 30),
+        st.sampled_from(["a", "b", "a b", "b c"]),
+        st.integers(),
+    ),
+    max_size=12,
+)
+
+
+@given(offers)
+def test_what_is_not_useful_is_never_selected(offered: list[tuple[float, int, str, int]]) -> None:
+    everything = [
+        candidate(f"Sentence {n}.", support, held=held, place=place, key=key)
+        for n, (support, place, held, key) in enumerate(offered)
+    ]
+    useful: list[Candidate] = []
+    for one in everything:
+        best = max((found.rated for found in useful), default=0.0)
+        if one.evidence.support >= least_useful(best, one.place):
+            useful.append(one)
+    assert select(useful) == select(everything)
+
+
+def test_beside_a_good_sentence_a_weak_one_is_of_no_use() -> None:
+    assert least_useful(0.0, 3) == 0, "as long as there is nothing better, everything counts"
+    assert least_useful(0.3, 0) == pytest.approx(AS_GOOD * 0.3)
+    assert least_useful(1.0, 0) == LEAST_SUPPORT, "it may hold a further term"

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from ifmem.entrypoints.cli import render
+from ifmem.entrypoints.cli import answers, render
 from ifmem.entrypoints.cli.paper import Bold, Dim, Paper, count, one_line, short_path, size
-from ifmem.wire.answers import Answer, CitationShape, Usage
+from ifmem.wire.answers import (
+    Answer,
+    CitationShape,
+    ConsultedShard,
+    Disagreement,
+    Estimate,
+    Side,
+    Usage,
+)
 from ifmem.wire.shapes import LoadReport, ShardTokens, SkippedPath
 
 
@@ -114,7 +122,7 @@ def test_counts_and_sizes_read_as_a_person_would_say_them() -> None:
 
 
 def test_an_answer_is_followed_by_its_citations_and_how_it_came_about() -> None:
-    lines = _drawn(render.answer, _answer("Three.", _citation(), _citation(stale=True)))
+    lines = _drawn(answers.answer, _answer("Three.", _citation(), _citation(stale=True)))
     assert lines == [
         "Three.",
         "",
@@ -126,12 +134,74 @@ def test_an_answer_is_followed_by_its_citations_and_how_it_came_about() -> None:
     ]
 
 
+def test_what_models_said_stands_below_their_answer() -> None:
+    told = Answer(
+        answer="It is 3. [1]",
+        found=True,
+        citations=[_citation()],
+        shards_asked=[1, 2],
+        shards_missing=[2],
+        model="house:a",
+        usage=Usage(uncached=10, cache_write=1_000, cache_read=2_000, output=5, reasoning=1),
+        cost_usd="0.0125",
+        elapsed_ms=812.4,
+        query_id="q",
+        routing="shards 1, 2 with 90% of the score",
+        missing="who set it",
+        shards=[
+            ConsultedShard(1, "house:a", True, True, True, confidence=0.9, unverified=2),
+            ConsultedShard(2, "house:b", False, False, False, error="house:b is down"),
+            ConsultedShard(3, "house:c", False, False, False, "lapsed 9 min ago", rounds=2),
+            ConsultedShard(4, "extractive", True, True, False),
+        ],
+        disagreements=[Disagreement([Side(1, "It is 3.", [1]), Side(3, "It is 5.", [2])])],
+        unverified=2,
+        rounds=2,
+    )
+    assert _drawn(answers.answer, told)[4:] == [
+        "The shards disagree:",
+        "  shard 1  It is 3. [1]",
+        "  shard 3  It is 5. [2]",
+        "",
+        "not found: who set it",
+        "",
+        "shard 1, house:a: found, 90% sure · hot · 2 dropped",
+        "shard 2, house:b: house:b is down",
+        "shard 3, house:c: found nothing · cold: lapsed 9 min ago · read in passages",
+        "shards 1, 2 with 90% of the score · asked shards 1, 2 · missing shard 2 · 2 rounds · "
+        "2 unproved and dropped · house:a: 3,016 tokens, $0.0125 (2,000 read from cache, "
+        "1,000 written to cache) · 812.4 ms",
+    ]
+
+
+def test_an_estimate_says_what_it_may_cost_and_whether_that_is_allowed() -> None:
+    told = Estimate(
+        shards_asked=[1, 2],
+        models=["house:a", "house:b"],
+        prompt_tokens=90_000,
+        hot_tokens=60_000,
+        expected_usd="0.01",
+        at_most_usd="0.9",
+        allowed_usd="0.5",
+        within=False,
+        prices=["house:a: settings 2026-11-01"],
+    )
+    assert _drawn(answers.estimate, told) == [
+        "about $0.01, at most $0.9  of $0.5 allowed",
+        "It may reach a limit: what was found until then would be the answer.",
+        "shard 1: house:a",
+        "shard 2: house:b",
+        "90,000 tokens of prompts, 60,000 of them hot",
+        "price of house:a: settings 2026-11-01",
+    ]
+
+
 def test_no_answer_is_said_in_a_sentence() -> None:
-    assert _drawn(render.answer, _answer(None))[0] == "Nothing that is loaded supports an answer."
+    assert _drawn(answers.answer, _answer(None))[0] == "Nothing that is loaded supports an answer."
 
 
 def test_a_quote_that_was_not_verified_is_never_passed_off_as_one() -> None:
-    assert "(not verified)" in _drawn(render.answer, _answer("x", _citation(verified=False)))[2]
+    assert "(not verified)" in _drawn(answers.answer, _answer("x", _citation(verified=False)))[2]
 
 
 def test_skipped_files_are_grouped_by_reason_with_the_first_few_named() -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ifmem.domain.passage import Passage
-from ifmem.index.space_index import Hit, Row, SpaceIndex
+from ifmem.index import vectors
+from ifmem.index.space_index import Hit, Row, SpaceIndex, Wanted
 
 MakePassage = Callable[..., Passage]
 
@@ -249,3 +250,32 @@ def test_an_index_read_from_its_arrays_answers_the_same_and_grows_on(passage: Ma
         one.add([fresh])
     assert hits(again, "zebras") == hits(index, "zebras") != []
     assert again.keys() == index.keys() == {2, 3, 4, -1}
+
+
+def test_questions_that_are_searched_together_find_what_each_finds_alone(
+    passage: MakePassage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "CANDIDATES", 2)
+    index = SpaceIndex()
+    index.add([passage(f"The {animal} sleeps in the {place}.") for animal, place in ANIMALS])
+    index.add([passage("Was it the otter?", content=2, speaker="ada")])
+    index.remove([2])
+    wanted = [
+        Wanted("where does the otter sleep?", 3),
+        Wanted("who sleeps?", 9, lambda row: row.key != 1),
+        Wanted("swimming in water", 9),
+        Wanted("trees", 9),
+        Wanted("a bird on a farm", 9),
+        Wanted("", 9),
+    ]
+    together = index.search_together(wanted)
+    alone = [index.search(one.question, where=one.where, limit=one.limit) for one in wanted]
+    for found, expected in zip(together, alone, strict=True):
+        assert [hit.key for hit in found] == [hit.key for hit in expected]
+        scores = [hit.score for hit in expected]
+        assert [hit.score for hit in found] == pytest.approx(scores, rel=1e-5)
+    assert len(together[0]) == 3
+    assert 1 not in [hit.key for hit in together[1]]
+
+
+ANIMALS = [("otter", "river"), ("fox", "forest"), ("owl", "barn"), ("mole", "meadow")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+import pytest
+
 from ifmem.domain.passage import Passage
 from ifmem.store import contents, shards
 from ifmem.store.contents import Known, Origin
@@ -64,6 +66,23 @@ def test_passages_are_found_by_id_and_one_that_is_gone_is_missing(
     found = database.read(lambda c: contents.passages_by_id(c, [ids[1], 999]))
     assert list(found) == [ids[1]]
     assert found[ids[1]].text == "two\n"
+
+
+def test_many_passages_are_found_in_the_order_asked_for(
+    database: Database, save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "_AT_ONCE", 7)
+    content_id = save("/src/a.md", *(f"line {n}\n" for n in range(20)))
+    passages = database.read(lambda c: contents.passages_of(c, content_id))
+    ids = [one.passage_id for one in reversed(passages)]
+    found = database.read(lambda c: contents.passages_by_id(c, [*ids, 999_999]))
+    assert list(found.values()) == passages[::-1]
+    heads = database.read(lambda c: contents.heads_by_id(c, [*ids, 999_999]))
+    assert heads == {
+        one.passage_id: (one.sha256, one.ordinal, one.title, one.header) for one in passages
+    }
+    tokens = database.read(lambda c: contents.tokens_by_id(c, [*ids, 999_999]))
+    assert tokens == {one.passage_id: one.tokens for one in passages}
 
 
 def test_passages_stored_after_one_are_those_with_later_ids(database: Database, save: Save) -> None:

@@ -127,3 +127,10 @@ def test_garbage_among_the_calls_is_kept_and_the_next_call_is_done(
     letters = [fields for _, fields in plain.xrange("ifmem:1:dead-letters")]
     assert [one["origin"] for one in letters] == ["forwarded calls"] * 5
     assert letters[1]["message"] == "no JSON"
+
+
+def test_the_account_can_be_read_over_the_bus(call: Callable[..., Any]) -> None:
+    report = call("costs", project=10)
+    assert (report["kind"], report["result"]["cost_usd"]) == ("result", "0")
+    assert report["result"]["projection"]["queries"] == 10
+    assert call("ledger")["result"] == {"items": [], "next": None}

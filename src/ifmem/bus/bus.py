@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from redis.asyncio import Redis
@@ -15,7 +15,7 @@ from ifmem.bus.messages import Mailbox
 from ifmem.bus.ownership import Ownership
 from ifmem.bus.replies import integer, raise_refusals, rows, text, translated
 from ifmem.bus.server_side import ServerSide
-from ifmem.bus.state import Context, ShardState, WorkerState
+from ifmem.bus.state import Context, Look, ShardState, WorkerState
 from ifmem.bus.tasks import TaskBoard
 from ifmem.domain.shard import Shard
 from ifmem.errors import IntegrityError, NotFound, Unavailable
@@ -53,6 +53,7 @@ class Bus:
         self.messages = Mailbox(client, self.keys, self.server)
         self.calls = Calls(client, self.keys, blocking or client)
         self._client = client
+        self._known_shards: list[int] = []
 
     async def run_id(self) -> str:
         """The identity of the server's process; another one after a restart or a fail-over."""
@@ -135,12 +136,7 @@ class Bus:
         """``context:active`` and the state of every shard, by number: two round trips."""
         of = self.keys.of
         async with translated():
-            numbers = sorted(int(n) for n in await self._client.smembers(of(keys.SHARDS)))
-            if not numbers:
-                raise Unavailable(
-                    "the bus has lost the keys of this space: they are written again from the "
-                    "store at the next heartbeat, or at once by `ifmem doctor --repair`"
-                )
+            numbers = _numbers(await self._client.smembers(of(keys.SHARDS)))
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.get(of(keys.CONTEXT_ACTIVE))
                 for n in numbers:
@@ -169,6 +165,26 @@ class Bus:
                 )
             )
         return integer(text(total)), states
+
+    async def look(self) -> Look:
+        """Which shards are active, and the manifest of each: one round trip.
+
+        A second one after shards were added.
+        """
+        of = self.keys.of
+        async with translated():
+            while True:
+                known = self._known_shards
+                async with self._client.pipeline(transaction=False) as pipe:
+                    pipe.smembers(of(keys.SHARDS))
+                    if known:
+                        pipe.mget([of(keys.SHARD_ACTIVE, n=n) for n in known])
+                        pipe.mget([of(keys.MANIFEST, n=n) for n in known])
+                    members, *values = await pipe.execute()
+                self._known_shards = _numbers(members)
+                if known == self._known_shards:
+                    active, manifests = (dict(zip(known, each, strict=True)) for each in values)
+                    return Look({n: value == b"1" for n, value in active.items()}, manifests)
 
     async def load_contexts(
         self, numbers: Sequence[int], held: Mapping[str, list[blob.LoadedPart]]
@@ -286,3 +302,14 @@ class Bus:
             )
             for i, n in enumerate(keys.LIBRARIANS)
         ]
+
+
+def _numbers(members: Iterable[bytes | str]) -> list[int]:
+    """The shards that there are."""
+    numbers = sorted(int(n) for n in members)
+    if not numbers:
+        raise Unavailable(
+            "the bus has lost the keys of this space: they are written again from the store at the "
+            "next heartbeat, or at once by `ifmem doctor --repair`"
+        )
+    return numbers

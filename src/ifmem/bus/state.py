@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +21,16 @@ class ShardState:
     documents: int
     generation: int
     worker: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a question needs to know of the shards, as it stood at one moment."""
+
+    active: Mapping[int, bool]
+    """For every shard, by number, whether a live worker holds it."""
+    manifests: Mapping[int, bytes | None]
+    """For every shard its manifest as it stands on the bus."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from ifmem.client.overview import OnProgress
 from ifmem.client.tasks import BlockingTasks
 from ifmem.client.verbs import Verbs
 from ifmem.settings import Settings
-from ifmem.wire.answers import Answer, QueryAnswer
+from ifmem.wire.accounts import CostReport, LedgerEntry
+from ifmem.wire.answers import Answer, Estimate, QueryAnswer
 from ifmem.wire.calls import Row
 from ifmem.wire.shapes import (
     Checkup,
@@ -89,13 +90,35 @@ class BlockingMemory(BlockingFollow, BlockingMessages, BlockingTasks):
         over: Sequence[str | os.PathLike[str]] = (),
         shard: int | None = None,
         model: str | None = None,
+        max_cost: str | None = None,
+        fresh: bool = False,
         on_progress: OnProgress | None = None,
         **where: Unpack[WhereAndWhen],
     ) -> Answer:
         """An answer whose every citation was found in its source, or ``found=False``."""
         verb = self._memory.ask(
-            question, over=over, shard=shard, model=model, on_progress=on_progress, **where
+            question,
+            over=over,
+            shard=shard,
+            model=model,
+            max_cost=max_cost,
+            fresh=fresh,
+            on_progress=on_progress,
+            **where,
         )
+        return self._loop.run(verb)
+
+    def estimate(
+        self,
+        question: str,
+        *,
+        shard: int | None = None,
+        model: str | None = None,
+        max_cost: str | None = None,
+        **where: Unpack[WhereAndWhen],
+    ) -> Estimate:
+        """What ``ask`` with the same arguments would cost; no model is called."""
+        verb = self._memory.estimate(question, shard=shard, model=model, max_cost=max_cost, **where)
         return self._loop.run(verb)
 
     def query(
@@ -194,6 +217,24 @@ class BlockingMemory(BlockingFollow, BlockingMessages, BlockingTasks):
     def status(self, *, show_secrets: bool = False) -> Status:
         """Everything at a glance."""
         return self._loop.run(self._memory.status(show_secrets=show_secrets))
+
+    def costs(
+        self, *, since: str | None = None, until: str | None = None, project: int | None = None
+    ) -> CostReport:
+        """What model calls used, cost and saved."""
+        return self._loop.run(self._memory.costs(since=since, until=until, project=project))
+
+    def ledger(
+        self, *, since: str | None = None, until: str | None = None
+    ) -> Iterator[LedgerEntry]:
+        """The rows behind ``costs``."""
+        entries = self._memory.ledger(since=since, until=until)
+
+        async def following() -> LedgerEntry | None:
+            return await anext(entries, None)
+
+        while (entry := self._loop.run(following())) is not None:
+            yield entry
 
     def doctor(self, *, repair: bool = False) -> Checkup:
         """What the daemon finds wrong; changes it only if told."""

@@ -146,6 +146,20 @@ def question(text: str) -> str:
     return stripped
 
 
+def dollars(text: str | None) -> str | None:
+    """An amount in US dollars as a call takes it: a decimal string.
+
+    Raises:
+        Invalid: it is none.
+    """
+    if text is None:
+        return None
+    amount = text.strip().removeprefix("$")
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?", amount) is None:
+        raise Invalid(f"{text!r} is no amount in US dollars: write it like 0.25", amount=text)
+    return amount
+
+
 def _root(directory: Path, scope: Scope | None) -> str | None:
     if scope == "space":
         return None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from ifmem.client import naming
 from ifmem.client.connection import Connection, Result
 from ifmem.domain.task import NO_RUN
 from ifmem.errors import Unavailable
 from ifmem.settings import Settings
 from ifmem.wire import calls
+from ifmem.wire.accounts import CostReport, LedgerEntry
 from ifmem.wire.shapes import Checkup, Page, ShardShape, SpaceShape, Status, WorkerShape
 
 
@@ -59,6 +61,49 @@ class Overview:
     async def doctor(self, *, repair: bool = False) -> Checkup:
         """What the daemon finds wrong with its store and the bus; changes it only if told."""
         return await self._call("doctor", calls.DoctorCall(repair=repair), Checkup)
+
+    async def costs(
+        self, *, since: str | None = None, until: str | None = None, project: int | None = None
+    ) -> CostReport:
+        """What model calls used, cost and saved, beside what the same questions cost otherwise.
+
+        Args:
+            since: a date or time; None is the beginning.
+            until: the same, a date with its whole day; None is now.
+            project: also what so many questions a day would cost.
+
+        Example:
+            report = await memory.costs(since="2026-01-01")
+            print(report.cost_usd, report.baselines[0].saving)
+        """
+        call = calls.CostsCall(
+            since=naming.moment(since) if since else None,
+            until=naming.moment(until, end_of_day=True) if until else None,
+            project=project,
+        )
+        return await self._call("costs", call, CostReport)
+
+    async def ledger(
+        self, *, since: str | None = None, until: str | None = None
+    ) -> AsyncIterator[LedgerEntry]:
+        """The rows behind ``costs``: the questions, then the calls, each in order of time.
+
+        Example:
+            async for entry in memory.ledger():
+                if entry.call is not None:
+                    print(entry.call.model, entry.call.cost_pico_usd)
+        """
+        after: str | None = ""
+        while after is not None:
+            call = calls.LedgerCall(
+                since=naming.moment(since) if since else None,
+                until=naming.moment(until, end_of_day=True) if until else None,
+                after=after,
+            )
+            page = await self._call("ledger", call, Page[LedgerEntry])
+            for entry in page:
+                yield entry
+            after = page.next
 
     async def adopt(self) -> None:
         """Take over the keys of this space from the store they were built from."""

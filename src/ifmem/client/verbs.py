@@ -24,7 +24,7 @@ from ifmem.domain.finding import require_uuid
 from ifmem.errors import Invalid
 from ifmem.settings import Settings
 from ifmem.wire import calls
-from ifmem.wire.answers import Answer, QueryAnswer
+from ifmem.wire.answers import Answer, Estimate, QueryAnswer
 from ifmem.wire.shapes import (
     FindingLine,
     Forgotten,
@@ -108,6 +108,8 @@ class Verbs(FollowVerbs, MessageVerbs, TaskVerbs, Overview):
         over: Sequence[str | os.PathLike[str]] = (),
         shard: int | None = None,
         model: str | None = None,
+        max_cost: str | None = None,
+        fresh: bool = False,
         on_progress: OnProgress | None = None,
         **where: Unpack[WhereAndWhen],
     ) -> Answer:
@@ -117,7 +119,10 @@ class Verbs(FollowVerbs, MessageVerbs, TaskVerbs, Overview):
             question: at most 16,000 characters.
             over: paths to load first, and to ask alone, whatever ``source`` says.
             shard: ask this one, whatever the routing says.
-            model: who writes the answer; by default its sentences are taken from the sources.
+            model: who answers for every shard, as ``PROVIDER:MODEL``, ``local`` or
+                ``extractive``; by default as the settings say.
+            max_cost: US dollars that it may cost, a decimal string; never above the settings.
+            fresh: not from the answer cache.
             on_progress: is told how far the loading of ``over`` has come.
             where: ``source``, ``group``, ``author``, ``since``, ``until`` and ``scope``.
 
@@ -125,6 +130,10 @@ class Verbs(FollowVerbs, MessageVerbs, TaskVerbs, Overview):
             answer = await memory.ask("Which port does the server use?", over=["config/"])
             for citation in answer.citations:
                 print(citation.source, citation.lines, citation.quote)
+
+        Raises:
+            BudgetExceeded: a limit would be passed; ``error.facts["so_far"]`` is what was found.
+            ConfigError: a key or an extra is missing, and no model could be asked.
         """
         asked = naming.question(question)
         if over:
@@ -134,15 +143,49 @@ class Verbs(FollowVerbs, MessageVerbs, TaskVerbs, Overview):
         filters = self._filters(where, since=where.get("since"))
         if over:
             await self.load(*over, on_progress=on_progress)
-        deadline = self.settings.ask.deadline_seconds
+        models = self.settings.models
+        by_models = not models.with_model(model).is_extractive
+        seconds = (models if by_models else self.settings.ask).deadline_seconds
         call = calls.AskCall(
             question=asked,
             shard=shard,
-            deadline_seconds=deadline,
+            model=model,
+            # The owner decides who answers; it knows what that may take.
+            deadline_seconds=None if by_models else seconds,
             filters=filters,
-            **({} if model is None else {"model": model}),
+            models=models,
+            max_cost=naming.dollars(max_cost),
+            fresh=fresh,
         )
-        return await self._call("ask", call, Answer, within=deadline + _ANSWER_SLACK_S)
+        return await self._call("ask", call, Answer, within=seconds + _ANSWER_SLACK_S)
+
+    async def estimate(
+        self,
+        question: str,
+        *,
+        shard: int | None = None,
+        model: str | None = None,
+        max_cost: str | None = None,
+        **where: Unpack[WhereAndWhen],
+    ) -> Estimate:
+        """What ``ask`` with the same arguments would cost; no model is called.
+
+        Example:
+            told = await memory.estimate("Which port does the server use?")
+            print(told.expected_usd, told.at_most_usd, told.within)
+
+        Raises:
+            ConfigError: nobody knows what a model costs.
+        """
+        call = calls.EstimateCall(
+            question=naming.question(question),
+            shard=shard,
+            model=model,
+            filters=self._filters(where, since=where.get("since")),
+            models=self.settings.models,
+            max_cost=naming.dollars(max_cost),
+        )
+        return await self._call("estimate", call, Estimate)
 
     async def query(
         self,

@@ -43,6 +43,8 @@ class LedgerRow:
     """The model's tokens before the cache boundary, as estimated before the call."""
     question_tokens: int
     """Those after it, as estimated before the call."""
+    prompt_o200k: int = 0
+    """The whole prompt in o200k tokens, to measure the model's own count by; 0: not counted."""
     bound: int
     """Pico-dollars it costs at most."""
     price: Price

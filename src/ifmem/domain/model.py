@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -140,7 +141,12 @@ class ModelCall:
     cache_key: str = ""
     """Names the shard to providers that route equal prefixes to one machine."""
     limit: int | None = None
-    """Pico-dollars that the question may still cost."""
+    """Pico-dollars that the question may cost, all its calls together."""
+    deadline: float | None = None
+    """Seconds of ``clock.monotonic`` by which the caller needs the answer: no attempt begins later;
+    None while it waits for as long as it takes."""
+    begun: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+    """Called when the first token of the answer comes: from then on others can read the prefix."""
 
 
 class Stop(StrEnum):

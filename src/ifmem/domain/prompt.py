@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 
@@ -30,4 +31,12 @@ class Prompt:
     @property
     def prefix_sha256(self) -> str:
         """Names what stands before the boundary."""
-        return hashlib.sha256(f"{self.rules}\0{self.documents}".encode()).hexdigest()
+        return _digest(self.rules, self.documents)
+
+
+@lru_cache(maxsize=64)
+def _digest(rules: str, documents: str) -> str:
+    # A call asks for it some ten times, and a shard has half a megabyte. Every prompt over a shard
+    # holds the same string, which is found here by identity.
+    prefix = f"{rules}\0{documents}"
+    return hashlib.sha256(prefix.encode("utf-8", "surrogatepass")).hexdigest()

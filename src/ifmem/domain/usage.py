@@ -25,13 +25,29 @@ class TokenUsage:
     reasoning: int = 0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) < 0:
-                raise ValueError(f"{field.name} cannot be negative: {getattr(self, field.name)}")
+        least = min(
+            self.uncached,
+            self.cache_write_5m,
+            self.cache_write_1h,
+            self.cache_write_other,
+            self.cache_read,
+            self.output,
+            self.reasoning,
+        )
+        if least < 0:
+            name = next(f.name for f in fields(self) if getattr(self, f.name) < 0)
+            raise ValueError(f"{name} cannot be negative: {getattr(self, name)}")
 
     def __add__(self, other: TokenUsage) -> TokenUsage:
+        # Spelled out: an account adds up hundreds of thousands of these.
         return TokenUsage(
-            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+            uncached=self.uncached + other.uncached,
+            cache_write_5m=self.cache_write_5m + other.cache_write_5m,
+            cache_write_1h=self.cache_write_1h + other.cache_write_1h,
+            cache_write_other=self.cache_write_other + other.cache_write_other,
+            cache_read=self.cache_read + other.cache_read,
+            output=self.output + other.output,
+            reasoning=self.reasoning + other.reasoning,
         )
 
     @property

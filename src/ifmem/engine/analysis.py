@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import chain
 
 import Stemmer
@@ -38,6 +39,8 @@ _MONTHS = (
 _LONGEST = 64
 """A longer run of word characters is data (base64, a digest), not a word."""
 _CACHED_WORDS = 500_000
+_CACHED_QUESTIONS = 64
+"""A question's names are asked for at several steps of its answer."""
 
 _stem = Stemmer.Stemmer("english", 0).stemWord
 
@@ -45,6 +48,11 @@ _stem = Stemmer.Stemmer("english", 0).stemWord
 def terms(text: str) -> list[str]:
     """The index terms of a text, in order."""
     return list(chain.from_iterable(map(_known.__getitem__, WORD.findall(text))))
+
+
+def known_terms(word: str) -> tuple[str, ...]:
+    """As ``word_terms``, looked up when the word was met before."""
+    return _known[word]
 
 
 def term_counts(text: str) -> Counter[str]:
@@ -80,13 +88,14 @@ def date_words(said_at: str | None) -> str:
     return f"{year}-{month}-{day} {int(day)} {_MONTHS[int(month) - 1]} {year}"
 
 
-def names(question: str) -> set[str]:
+@lru_cache(_CACHED_QUESTIONS)
+def names(question: str) -> frozenset[str]:
     """Terms of a question's names: capitals after its first word, digits, identifiers."""
     found: set[str] = set()
     for word, first in _words_with_place(question):
         if (word[0].isupper() and not first) or _is_identifier(word):
-            found.update(word_terms(word))
-    return found
+            found.update(_known[word])
+    return frozenset(found)
 
 
 def _words_with_place(question: str) -> Iterator[tuple[str, bool]]:
@@ -96,6 +105,8 @@ def _words_with_place(question: str) -> Iterator[tuple[str, bool]]:
 
 
 def _is_identifier(word: str) -> bool:
+    if word.isalpha() and word.islower():
+        return False
     if not word.isalpha() and ("_" in word.strip("_") or any(c.isdigit() for c in word)):
         return True
     return any(c.islower() for c in word[:-1]) and any(c.isupper() for c in word[1:])

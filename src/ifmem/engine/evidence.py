@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 
 from ifmem.engine.analysis import names, terms
 from ifmem.engine.masking import holds_mask
@@ -21,11 +23,18 @@ LEAST_SUPPORT = 0.4
 _BREAK = re.compile(r"(?P<stop>(?<=[.!?])[\"')\]]*[ \t]+)|\n+|(?<=[.!?])[\"')\]]*\n")
 _MARKS = r"\s|\"\"\"|'''|#+|//+|/\*+|\*+(?=\s)|\*/|>+(?=\s)|[-•](?=\s)"
 _OPENING = re.compile(rf"(?:{_MARKS})*")
-_CLOSING = re.compile(r"(?:\s|\"\"\"|'''|\*/)+$")
+_CLOSINGS = ('"""', "'''", "*/")
 _PLAIN_WORD = re.compile(r"[(\"'`]*[A-Za-z][A-Za-z'’-]*[,;:)\"'`]*")
 _LEAST_PROSE_WORDS = 4
 _PROSE_SHARE = 0.75
 """Share of plain words from which a line is taken for prose, whose sentences run over its end."""
+_ENDS_SENTENCE = frozenset(".!?:")
+_PASSAGES_KEPT = 4_096
+"""Passages whose sentences are remembered, some 8 KB each: a million tokens."""
+_WORDS_KEPT = 1 << 15
+_ALL = -1
+"""Every sentence: a bit for each."""
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,17 @@ class Evidence:
     """Terms of the question in the sentence or its passage."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Sentences:
+    """The sentences of a passage, and which of them hold a term."""
+
+    places: tuple[tuple[int, int], ...]
+    holding: Mapping[str, int]
+    """For each term of the passage the sentences that hold it, a bit for each."""
+    masked: int
+    """The sentences with a masked credential, a bit for each."""
+
+
 def sentences(text: str) -> list[tuple[int, int]]:
     """Start and end of each sentence, without comment and quotation marks around it.
 
@@ -48,45 +68,79 @@ def sentences(text: str) -> list[tuple[int, int]]:
     which the first does not end a sentence and the second goes on in lower case.
     """
     found, start = [], 0
+    prose: dict[int, bool] = {}
     for gap in _BREAK.finditer(text):
-        if gap["stop"] is None and _is_wrapped(text, gap.start(), gap.end()):
+        before, after = gap.span()
+        is_line_end = after - before == 1 and text[before] == "\n"
+        if is_line_end and _is_wrapped(text, before, prose):
             continue
-        found.append((start, gap.start()))
-        start = gap.end()
+        found.append((start, before))
+        start = after
     found.append((start, len(text)))
     return [span for span in (_trimmed(text, *one) for one in found) if span[0] < span[1]]
 
 
-def _is_wrapped(text: str, start: int, end: int) -> bool:
-    """True when the line end at ``start`` stands inside a sentence of prose."""
-    if end - start != 1 or text[start - 1 : start] in {".", "!", "?", ":"}:
+def _is_wrapped(text: str, line_end: int, prose: dict[int, bool]) -> bool:
+    """True when this line end stands inside a sentence of prose.
+
+    Args:
+        prose: what is known of the lines by their start; each is asked about at both of its ends.
+    """
+    if text[line_end - 1 : line_end] in _ENDS_SENTENCE:
         return False
-    line_end = text.find("\n", end)
-    following = text[end : line_end if line_end >= 0 else len(text)]
-    following = following[_leading_marks(following) :]
-    if not following[:1].islower():
+    start = line_end + 1
+    end = text.find("\n", start)
+    end = end if end >= 0 else len(text)
+    first = _after_marks(text, start, end)
+    if not text[first : first + 1].islower():
         return False
-    before = text[text.rfind("\n", 0, start) + 1 : start]
-    return _is_prose(before) and (
-        _is_prose(following) or len(following.split()) < _LEAST_PROSE_WORDS
+    before = text.rfind("\n", 0, line_end) + 1
+    return _is_prose(text, before, line_end, prose) and (
+        _is_prose(text, start, end, prose) or len(text[first:end].split()) < _LEAST_PROSE_WORDS
     )
 
 
-def _is_prose(line: str) -> bool:
-    words = line[_leading_marks(line) :].split()
-    plain = sum(_PLAIN_WORD.fullmatch(word.rstrip(".!?")) is not None for word in words)
-    return len(words) >= _LEAST_PROSE_WORDS and plain >= _PROSE_SHARE * len(words)
+def _is_prose(text: str, start: int, end: int, known: dict[int, bool]) -> bool:
+    is_prose = known.get(start)
+    if is_prose is None:
+        words = text[_after_marks(text, start, end) : end].split()
+        is_prose = known[start] = len(words) >= _LEAST_PROSE_WORDS and sum(
+            map(_is_plain, words)
+        ) >= _PROSE_SHARE * len(words)
+    return is_prose
 
 
-def _leading_marks(text: str) -> int:
-    match = _OPENING.match(text)
-    return match.end() if match is not None else 0
+@lru_cache(_WORDS_KEPT)
+def _is_plain(word: str) -> bool:
+    return _PLAIN_WORD.fullmatch(word.rstrip(".!?")) is not None
+
+
+def _after_marks(text: str, start: int, end: int) -> int:
+    match = _OPENING.match(text, start, end)
+    return match.end() if match is not None else start
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    sentence = text[start:end]
-    closing = _CLOSING.search(sentence)
-    return start + _leading_marks(sentence), start + (closing.start() if closing else len(sentence))
+    sentence = text[start:end].rstrip()
+    while sentence.endswith(_CLOSINGS):
+        sentence = sentence[: -2 if sentence.endswith("*/") else -3].rstrip()
+    return _after_marks(text, start, end), start + len(sentence)
+
+
+@lru_cache(_PASSAGES_KEPT)
+def _read(text: str) -> _Sentences:
+    """The sentences of a passage: facts of its text, so every question shares them."""
+    places = tuple(sentences(text))
+    holding: dict[str, int] = {}
+    masked = 0
+    for index, (start, end) in enumerate(places):
+        bit = 1 << index
+        sentence = text[start:end]
+        for term in terms(sentence):
+            holding[term] = holding.get(term, 0) | bit
+        if holds_mask(sentence):
+            masked |= bit
+    return _Sentences(places, holding, masked)
 
 
 def question_weights(question: str, idf: Callable[[str], float]) -> dict[str, float]:
@@ -96,40 +150,73 @@ def question_weights(question: str, idf: Callable[[str], float]) -> dict[str, fl
 
 
 def best_evidence(
-    weights: Mapping[str, float], text: str, header: str, *, count: int = 3
+    weights: Mapping[str, float], text: str, header: str, *, count: int = 3, least: float = 0.0
 ) -> list[Evidence]:
     """The best supported sentences of a passage, best first.
 
     A sentence with a masked credential is never evidence.
+
+    Args:
+        weights: the question's terms.
+        header: what stands over the passage; its terms are near to every sentence.
+        count: sentences at most.
+        least: sentences with less support are left out.
     """
     total = sum(weights.values())
     if total <= 0:
         return []
-    wanted = set(weights)
-    places = sentences(text)
-    held = [wanted.intersection(terms(text[start:end])) for start, end in places]
-    over = wanted.intersection(terms(header))
-    everything = over.union(*held)
+    read, over = _read(text), _terms_of_header(header)
+    held: list[tuple[str, float, int, int]] = []
+    anywhere, possible = 0, 0.0
+    for term, weight in weights.items():
+        at = read.holding.get(term, 0)
+        if at:
+            anywhere |= at
+            possible += weight
+            held.append((term, weight, at, _ALL if term in over else at << 1 | at >> 1))
+        elif term in over:
+            possible += NEARBY * weight
+            held.append((term, weight, 0, _ALL))
+    # Sums of the same weights in another order differ in their last digits.
+    least -= _ROUNDING
+    if possible < least * total:
+        return []
+    best = [one for one in _rated(held, total, anywhere & ~read.masked) if one[0] >= least]
+    best.sort(key=itemgetter(0), reverse=True)
+    if not best:
+        return []
+    terms_held = frozenset([one[0] for one in held])
+    return [Evidence(support, *read.places[index], terms_held) for support, index in best[:count]]
+
+
+def _rated(
+    held: Sequence[tuple[str, float, int, int]], total: float, wanted: int
+) -> list[tuple[float, int]]:
+    """The support of each of the wanted sentences, and its place."""
     found = []
-    for index, (start, end) in enumerate(places):
-        here = held[index]
-        if not here or holds_mask(text[start:end]):
-            continue
-        around = over.union(*held[max(index - 1, 0) : index + 2]) - here
-        far = everything - around - here
-        support = (
-            sum(weights[term] for term in here)
-            + NEARBY * sum(weights[term] for term in around)
-            + ELSEWHERE * sum(weights[term] for term in far)
-        ) / total
-        found.append(Evidence(support, start, end, frozenset(here | around | far)))
-    found.sort(key=lambda one: -one.support)
-    return found[:count]
+    while wanted:
+        sentence = wanted & -wanted
+        wanted ^= sentence
+        weighs = 0.0
+        for _, weight, at, near in held:
+            if at & sentence:
+                weighs += weight
+            elif near & sentence:
+                weighs += NEARBY * weight
+            else:
+                weighs += ELSEWHERE * weight
+        found.append((weighs / total, sentence.bit_length() - 1))
+    return found
+
+
+@lru_cache(_PASSAGES_KEPT)
+def _terms_of_header(header: str) -> frozenset[str]:
+    return frozenset(terms(header))
 
 
 def on_one_line(sentence: str) -> str:
     """A sentence with its line ends, and the comment marks after them, as single spaces."""
-    lines = (line[_leading_marks(line) :] for line in sentence.split("\n"))
+    lines = (line[_after_marks(line, 0, len(line)) :] for line in sentence.split("\n"))
     return " ".join(" ".join(lines).split())
 
 

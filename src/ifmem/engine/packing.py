@@ -27,8 +27,11 @@ def pack(
     for item in items:
         if len(taken) == limit:
             break
+        if tokens(item) > left:
+            continue
+        # Asked last: to know a text, a caller may have to read it first.
         same = identity(item)
-        if same in seen or tokens(item) > left:
+        if same in seen:
             continue
         seen.add(same)
         left -= tokens(item)

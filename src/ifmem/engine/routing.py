@@ -68,7 +68,7 @@ def too_few_live(route: Route, *, live: int, shards: int, least: float) -> bool:
 def _wanted(
     question: str, hits: Iterable[tuple[int, float]], *, everyone: list[int]
 ) -> tuple[list[int], str]:
-    scores = _shard_scores(hits)
+    scores = shard_scores(hits)
     if not scores:
         return everyone, "no passage matches, so every shard"
     if _GLOBAL.search(question):
@@ -86,7 +86,8 @@ def _wanted(
     return chosen, f"{_named(chosen)} with {held / total:.0%} of the score"
 
 
-def _shard_scores(hits: Iterable[tuple[int, float]]) -> dict[int, float]:
+def shard_scores(hits: Iterable[tuple[int, float]]) -> dict[int, float]:
+    """The score of each shard with a strong passage, from shard and score of each, best first."""
     best: dict[int, list[float]] = defaultdict(list)
     strongest = 0.0
     for shard, score in hits:

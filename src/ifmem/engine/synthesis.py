@@ -33,6 +33,18 @@ class Candidate:
         return self.evidence.support * (1 - RANK_DISCOUNT * self.place)
 
 
+def least_useful(best: float, place: int) -> float:
+    """The support from which a sentence of the passage at this place may be selected.
+
+    Args:
+        best: what the best sentence known so far is rated; one found later only raises it.
+    """
+    if best <= 0:
+        return 0.0
+    share = 1 - RANK_DISCOUNT * place
+    return min(LEAST_SUPPORT, AS_GOOD * best / share) if share > 0 else LEAST_SUPPORT
+
+
 def select(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The sentences that answer, best first; empty when support is weak.
 

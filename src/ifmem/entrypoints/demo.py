@@ -13,6 +13,8 @@ from ifmem import clock, tokens
 from ifmem.benchmarks.throwaway import throwaway
 from ifmem.client.memory import Memory
 from ifmem.client.overview import OnProgress
+from ifmem.entrypoints import local_demo
+from ifmem.entrypoints.local_demo import LocalDemonstration
 from ifmem.wire.answers import Answer, Usage
 from ifmem.wire.shapes import ShardShape, SourceShape
 
@@ -62,6 +64,8 @@ class Demonstration(msgspec.Struct, frozen=True):
     account: TokenAccount
     usage: Usage
     shards: list[ShardShape]
+    local: LocalDemonstration
+    """A language model in this process, over a text of its own."""
     seconds: float
     left_behind: list[str]
     """The home and the daemon, if they are still there: nothing."""
@@ -81,6 +85,8 @@ async def run(
         answers = [await place.memory.ask(one, scope="space") for one in questions]
         account = await _account(place.memory, report.tokens, answers)
         status = await place.memory.status()
+    # Once the daemon is gone, so that the two do not share the cores.
+    local = await local_demo.show()
     return Demonstration(
         loaded=[str(path) for path in paths],
         documents=report.documents,
@@ -93,6 +99,7 @@ async def run(
         account=account,
         usage=Usage(),
         shards=[shard for shard in status.shards if shard.tokens],
+        local=local,
         seconds=round(clock.milliseconds_since(started) / 1000, 2),
         left_behind=_left_behind(place.directory, status.daemon_pid),
     )
@@ -101,15 +108,16 @@ async def run(
 def _own_tree() -> Iterator[Path]:
     """This package, and in a checkout its documentation.
 
-    Without this module: questions would be answered by their own text.
+    Without this module and the local model's: questions would be answered by their own text.
     """
     entrypoints = Path(__file__).parent
     package = entrypoints.parent
-    for folder, left_out in ((package, entrypoints), (entrypoints, Path(__file__))):
+    left_out = {entrypoints, Path(__file__), Path(local_demo.__file__)}
+    for folder in (package, entrypoints):
         yield from (
             path
             for path in sorted(folder.iterdir())
-            if path != left_out and path.name != "__pycache__"
+            if path not in left_out and path.name != "__pycache__"
         )
     checkout = package.parent.parent
     if (checkout / "pyproject.toml").is_file() and package.parent.name == "src":

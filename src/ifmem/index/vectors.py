@@ -37,6 +37,8 @@ class VectorTable:
         self._rows: NDArray[np.int8] = np.zeros((1024, dimensions), np.int8)
         self._prefixes: Vectors = np.zeros((1024, prefix), np.float32)
         self._owners: NDArray[np.intp] = np.zeros(1024, np.intp)
+        self._highest = -1
+        """The highest number that owns a row."""
         self.size = 0
 
     def add(self, owner: int, vectors: Vectors) -> None:
@@ -53,21 +55,36 @@ class VectorTable:
         self._rows[self.size : end] = rows
         self._prefixes[self.size : end] = rows[:, : self._prefix] * _SCALE
         self._owners[self.size : end] = owners
+        self._highest = max(self._highest, int(owners.max(initial=-1)))
         self.size = end
 
+    def near(self, questions: Vectors) -> Vectors:
+        """The first pass of several questions, a row for each: cheaper at once than one by one."""
+        # The other way round this product takes twice the time.
+        product = self._prefixes[: self.size] @ questions[:, : self._prefix].T
+        return np.ascontiguousarray(product.T)
+
     def best(
-        self, question: Vectors, *, reach: int, allowed: NDArray[np.bool_]
+        self,
+        question: Vectors,
+        *,
+        reach: int,
+        allowed: NDArray[np.bool_],
+        near: Vectors | None = None,
     ) -> tuple[NDArray[np.intp], Vectors]:
         """The ``reach`` allowed passages nearest to a question, and their cosine.
 
         Args:
             allowed: for each passage number, whether it may be found; passages past its end may
                 not. A passage is as near as its nearest vector.
+            near: the question's row of ``near``, which is written to; made here when not given.
         """
-        size = self.size
+        if near is None:
+            near = self.near(question[None, :])[0]
+        size = len(near)
         owners = self._owners[:size]
-        near = self._prefixes[:size] @ question[: self._prefix]
-        near[~_are_allowed(owners, allowed)] = -np.inf
+        if self._highest >= len(allowed) or not allowed.all():
+            near[~_are_allowed(owners, allowed)] = -np.inf
         rows = (
             np.argpartition(near, -CANDIDATES)[-CANDIDATES:] if size > CANDIDATES else slice(None)
         )
@@ -76,8 +93,7 @@ class VectorTable:
         order = np.argsort(-exact, kind="stable")
         order = order[: int(np.count_nonzero(exact > 0))]
         found = owners[rows][order]
-        _, first = np.unique(found, return_index=True)
-        first = np.sort(first)[:reach]
+        first = _first_of_each(found, len(allowed))[:reach]
         return found[first], exact[order][first].astype(np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -94,6 +110,7 @@ class VectorTable:
             table._rows, table._owners = kept["vectors"], kept["owners"]
             table._prefixes = table._rows[:, :prefix] * _SCALE
             table.size = len(table._owners)
+            table._highest = int(table._owners.max())
         return table
 
 
@@ -108,6 +125,15 @@ def _are_allowed(owners: NDArray[np.intp], allowed: NDArray[np.bool_]) -> NDArra
     known = np.append(allowed, False)
     may: NDArray[np.bool_] = known[np.minimum(owners, len(allowed))]
     return may
+
+
+def _first_of_each(numbers: NDArray[np.intp], below: int) -> NDArray[np.intp]:
+    """The places where each number stands first."""
+    places = np.arange(len(numbers))
+    first = np.empty(below, np.intp)
+    # Of several values for one place the last is kept: in reverse, that is the first.
+    first[numbers[::-1]] = places[::-1]
+    return np.flatnonzero(first[numbers] == places)
 
 
 def _doubled(array: NDArray[Item]) -> NDArray[Item]:

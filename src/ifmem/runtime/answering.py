@@ -142,7 +142,10 @@ async def answer_from_index(space: Space, query: Query, shard: int) -> Response:
         Unavailable: the shard could not answer in time, or is held by somebody else now.
     """
     deadline = space.settings.ask.deadline_seconds
-    call = AskCall(question=query.question, shard=shard, deadline_seconds=deadline)
+    # Whoever may write to the bus may ask: that costs nothing.
+    call = AskCall(
+        question=query.question, shard=shard, model=synthesis.MODEL, deadline_seconds=deadline
+    )
     answer = await ask(space, call)
     if answer.shards_asked != [shard] or answer.shards_missing:
         raise Unavailable(f"shard {shard} did not answer", shard=shard)

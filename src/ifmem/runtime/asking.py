@@ -8,30 +8,37 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 
-import msgspec
+from msgspec import structs
 
 from ifmem import clock
-from ifmem.bus.state import Context
-from ifmem.domain.passage import Passage
+from ifmem.bus.state import Context, Look
 from ifmem.engine import synthesis
-from ifmem.engine.evidence import best_evidence, locate, question_weights, unknown_names
+from ifmem.engine.evidence import best_evidence, question_weights, unknown_names
 from ifmem.engine.fanout import Answered, DeadlinePassed, FanOut, GaveUp
 from ifmem.engine.routing import Route, route, too_few_live
 from ifmem.engine.synthesis import Candidate
 from ifmem.errors import IfMemError, Invalid, NotFound, Refused
-from ifmem.index.space_index import Hit, Where
-from ifmem.runtime.citing import is_stale
+from ifmem.index.space_index import Hit, Wanted, Where
+from ifmem.runtime.citing import stale_among
 from ifmem.runtime.filtering import where_of
-from ifmem.runtime.indexing import FINDINGS_SHARD
+from ifmem.runtime.quoting import (
+    Match,
+    Source,
+    citation_of,
+    cited_by,
+    claim_of,
+    matches_of,
+    rows_of,
+    text_of,
+)
 from ifmem.runtime.recalling import require_question
 from ifmem.runtime.space import Space
-from ifmem.store import contents, findings
-from ifmem.store.findings import StoredFinding
-from ifmem.wire import finding_json
+from ifmem.store import findings
 from ifmem.wire.answers import Answer, CitationShape, Usage
 from ifmem.wire.calls import AskCall
 
@@ -42,9 +49,9 @@ PASSAGES_A_SHARD = 10
 
 MOST_BUILT_ON = 3
 """Findings cited by those that answer, which are cited beside them."""
-_FINDING = "finding:"
 
-Events = asyncio.Queue[Answered[list[Candidate]] | GaveUp]
+Places = list[tuple[int, Hit]]
+"""Matches with their places in the ranking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,17 @@ class Question:
     weights: Mapping[str, float]
     unknown: tuple[str, ...]
     """Its names that occur nowhere in what is searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    """A question put to shards whose contexts are held."""
+
+    question: Question
+    to: list[tuple[Context, Places]]
+
+
+Events = asyncio.Queue[Answered[list[Candidate]] | GaveUp]
 
 
 async def ask(space: Space, call: AskCall) -> Answer:
@@ -76,10 +94,10 @@ async def ask(space: Space, call: AskCall) -> Answer:
             model=call.model,
         )
     where = await where_of(space, call.filters)
-    hits = await space.compute(space.index.search, text, where=where, limit=MOST_HITS)
-    question = await space.compute(understand, space, text, where)
-    chosen = await choose_shards(space, call, hits)
-    gathered = await _gather(space, question, hits, chosen, call.deadline_seconds)
+    question, hits = await space.compute_together(_search, Wanted(text, MOST_HITS, where))
+    look = await space.contexts.look()
+    chosen = _chosen(space, call, hits, look)
+    gathered = await _gather(space, question, hits, chosen, look, call.deadline_seconds)
     candidates = [one for _, offered in gathered.results for one in offered]
     selected = [] if question.unknown else synthesis.select(candidates)
     citations = await verified(space, selected)
@@ -99,6 +117,12 @@ async def ask(space: Space, call: AskCall) -> Answer:
     )
 
 
+def _search(space: Space, wanted: Sequence[Wanted]) -> list[tuple[Question, list[Hit]]]:
+    found = space.index.search_together(wanted)
+    understood = [understand(space, one.question, one.where) for one in wanted]
+    return list(zip(understood, found, strict=True))
+
+
 def understand(space: Space, text: str, where: Where | None) -> Question:
     """A question's words by weight, and its names that are nowhere in what is searched."""
     occurs = partial(space.index.occurs, where=where)
@@ -112,22 +136,43 @@ async def choose_shards(space: Space, call: AskCall, hits: Sequence[Hit]) -> Rou
         NotFound: the hinted shard does not exist.
         Refused: it is a question for all shards, and too few are live.
     """
-    _, states = await space.bus.shards()
-    if call.shard is not None and call.shard not in {state.number for state in states}:
+    return _chosen(space, call, hits, await space.contexts.look())
+
+
+def _chosen(space: Space, call: AskCall, hits: Sequence[Hit], look: Look) -> Route:
+    if call.shard is not None and call.shard not in look.active:
         raise NotFound(
             f"there is no shard {call.shard}: `ifmem shards` lists those there are",
             shard=call.shard,
         )
-    live = [state.number for state in states if state.active]
+    live = [number for number, active in look.active.items() if active]
     chosen = route(
         call.question,
         [(hit.shard, hit.score) for hit in hits],
         active=live,
-        inactive=[state.number for state in states if not state.active],
+        inactive=[number for number, active in look.active.items() if not active],
         hint=call.shard,
     )
-    require_live(space, chosen, live=len(live), shards=len(states))
+    require_live(space, chosen, live=len(live), shards=len(look.active))
     return chosen
+
+
+def offer(space: Space, question: Question, context: Context, hits: Places) -> list[Candidate]:
+    """The sentences of a shard's passages that support an answer."""
+    wanted = [(context, hit.key) for _, hit in hits]
+    matches = space.database.read_together(partial(matches_of, wanted=wanted))
+    return [
+        one
+        for place, hit in hits
+        for one in _candidates(question, context, place, hit.key, matches, least=0.0)
+    ]
+
+
+async def verified(space: Space, selected: Sequence[Candidate]) -> list[CitationShape]:
+    """A citation for each sentence that code finds in the stored source; the others are dropped."""
+    if not selected:
+        return []
+    return await space.look_up_together(_verify_together, selected)
 
 
 def require_live(space: Space, chosen: Route, *, live: int, shards: int) -> None:
@@ -143,10 +188,15 @@ def require_live(space: Space, chosen: Route, *, live: int, shards: int) -> None
 
 
 async def _gather(
-    space: Space, question: Question, hits: Sequence[Hit], chosen: Route, deadline: float
+    space: Space,
+    question: Question,
+    hits: Sequence[Hit],
+    chosen: Route,
+    look: Look,
+    deadline: float | None,
 ) -> FanOut[list[Candidate]]:
     """Ask the chosen shards at once; the state when all answered or time was up."""
-    of_shard: dict[int, list[tuple[int, Hit]]] = defaultdict(list)
+    of_shard: dict[int, Places] = defaultdict(list)
     for place, hit in enumerate(hits):
         if len(of_shard[hit.shard]) < PASSAGES_A_SHARD:
             of_shard[hit.shard].append((place, hit))
@@ -155,11 +205,15 @@ async def _gather(
     state: FanOut[list[Candidate]] = FanOut.of(chosen.asked)
     for number in silent:
         state = state.step(Answered(number, []))
+    contexts = {n: space.contexts.held(n, look) for n in sorted(state.waiting_for)}
+    held = [(context, of_shard[n]) for n, context in contexts.items() if context is not None]
     events: Events = asyncio.Queue()
     try:
         async with asyncio.timeout(deadline), asyncio.TaskGroup() as group:
-            for number in sorted(state.waiting_for):
+            for number in [n for n, context in contexts.items() if context is None]:
                 group.create_task(_ask_shard(space, question, number, of_shard[number], events))
+            if held:
+                await _ask_held(space, _Put(question, held), events)
             while not state.done:
                 state = state.step(await events.get())
     except TimeoutError:
@@ -169,121 +223,104 @@ async def _gather(
     return state
 
 
+async def _ask_held(space: Space, put: _Put, events: Events) -> None:
+    """Ask the shards whose contexts are here, by one step for all questions that wait."""
+    try:
+        offers = await space.compute_together(_offer_together, put)
+    except IfMemError:
+        for context, _ in put.to:
+            events.put_nowait(GaveUp(context.shard))
+    else:
+        for (context, _), offered in zip(put.to, offers, strict=True):
+            events.put_nowait(Answered(context.shard, offered))
+
+
 async def _ask_shard(
-    space: Space, question: Question, number: int, hits: list[tuple[int, Hit]], events: Events
+    space: Space, question: Question, number: int, hits: Places, events: Events
 ) -> None:
+    """Ask a shard whose context is fetched first."""
     try:
         context = await space.contexts.fetch(number)
-        offered = await space.compute(offer, space, question, context, hits)
     except IfMemError:
         events.put_nowait(GaveUp(number))
     else:
-        events.put_nowait(Answered(number, offered))
+        await _ask_held(space, _Put(question, [(context, hits)]), events)
 
 
-def offer(
-    space: Space, question: Question, context: Context, hits: list[tuple[int, Hit]]
-) -> list[Candidate]:
-    """The sentences of a shard's passages that support an answer."""
-    keys = [hit.key for _, hit in hits]
-    rows = space.database.read_together(lambda connection: _rows(connection, keys))
-    offered = []
-    for place, hit in hits:
-        row = rows.get(hit.key)
-        if row is None:
-            continue
-        text, header = text_of(row, context)
-        offered += [
-            Candidate(hit.key, context.shard, place, text[one.start : one.end], one)
-            for one in best_evidence(question.weights, text, header)
-        ]
-    return offered
-
-
-Source = Passage | StoredFinding
-
-
-def _rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Source]:
-    rows: dict[int, Source] = {}
-    rows |= contents.passages_by_id(connection, [key for key in keys if key > 0])
-    said = findings.by_sequence(connection, [-key for key in keys if key < 0])
-    return rows | {-sequence: finding for sequence, finding in said.items()}
-
-
-def text_of(row: Source, context: Context) -> tuple[str, str]:
-    """What the shard reads of a match: from its context, or the claim of a finding."""
-    if isinstance(row, StoredFinding):
-        finding = finding_json.parse(row.body)
-        return finding.claim, finding.topic or ""
-    return context.text(row.sha256, row.ordinal) or row.text, f"{row.title} {row.header}"
-
-
-async def verified(space: Space, selected: Sequence[Candidate]) -> list[CitationShape]:
-    """A citation for each sentence that code finds in the stored source; the others are dropped."""
-    rows = await space.read(partial(_rows, keys=[one.key for one in selected]))
-    citations = []
-    for one in selected:
-        citation = _citation(one, rows.get(one.key))
-        if citation is not None:
-            stale = await is_stale(space, citation.source)
-            citations.append(msgspec.structs.replace(citation, stale=stale))
-    return [*citations, *await _built_on(space, rows.values(), citations)]
-
-
-async def _built_on(
-    space: Space, rows: Iterable[Source], citations: Sequence[CitationShape]
-) -> list[CitationShape]:
-    """The findings that the selected findings cite: what they say rests on them."""
-    cited = {one.finding_id for one in citations}
+def _offer_together(space: Space, puts: Sequence[_Put]) -> list[list[list[Candidate]]]:
+    """What each question's shards offer; what several ask for is looked up once."""
     wanted = {
-        reference.removeprefix(_FINDING): None
-        for row in rows
-        if isinstance(row, StoredFinding)
-        for reference in finding_json.parse(row.body).citations
-        if isinstance(reference, str) and reference.startswith(_FINDING)
+        (context.shard, context.generation, hit.key): (context, hit.key)
+        for put in puts
+        for context, hits in put.to
+        for _, hit in hits
     }
+    matches = space.database.read_together(partial(matches_of, wanted=wanted.values()))
+    return [_useful(put, matches) for put in puts]
+
+
+def _useful(put: _Put, matches: Mapping[int, Match]) -> list[list[Candidate]]:
+    """What each shard offers that may be selected: what cannot is not worked out."""
+    best = 0.0
+    offers: list[list[Candidate]] = [[] for _ in put.to]
+    in_order = [
+        (place, hit.key, context, offers[number])
+        for number, (context, hits) in enumerate(put.to)
+        for place, hit in hits
+    ]
+    # The best ranked first: they say soonest what the others must come up to.
+    for place, key, context, offered in sorted(in_order, key=itemgetter(0)):
+        least = synthesis.least_useful(best, place)
+        found = _candidates(put.question, context, place, key, matches, least)
+        if found:
+            best = max(best, found[0].rated)
+            offered += found
+    return offers
+
+
+def _candidates(
+    question: Question,
+    context: Context,
+    place: int,
+    key: int,
+    matches: Mapping[int, Match],
+    least: float,
+) -> list[Candidate]:
+    match = matches.get(key)
+    if match is None:
+        return []
+    text, header = text_of(match, context)
+    return [
+        Candidate(key, context.shard, place, text[one.start : one.end], one)
+        for one in best_evidence(question.weights, text, header, least=least)
+    ]
+
+
+def _verify_together(
+    space: Space, selections: Sequence[Sequence[Candidate]]
+) -> list[list[CitationShape]]:
+    keys = {one.key for selected in selections for one in selected}
+
+    def cited(connection: sqlite3.Connection) -> list[list[CitationShape]]:
+        rows = rows_of(connection, list(keys))
+        return [_citations(connection, selected, rows) for selected in selections]
+
+    citations = space.database.read_together(cited)
+    stale = stale_among(space, {one.source for each in citations for one in each})
+    return [
+        [structs.replace(one, stale=True) if one.source in stale else one for one in each]
+        for each in citations
+    ]
+
+
+def _citations(
+    connection: sqlite3.Connection, selected: Sequence[Candidate], rows: Mapping[int, Source]
+) -> list[CitationShape]:
+    """A citation for each sentence that stands, then the findings that cited findings rest on."""
+    found = [citation_of(one, rows.get(one.key)) for one in selected]
+    citations = [one for one in found if one is not None]
+    cited = {one.finding_id for one in citations}
+    wanted = cited_by(rows[one.key] for one in selected if one.key in rows)
     ids = [one for one in wanted if one not in cited][:MOST_BUILT_ON]
-    found = await space.read(lambda connection: [findings.by_id(connection, i) for i in ids])
-    return [_claim(one) for one in found if one is not None]
-
-
-def _claim(row: StoredFinding) -> CitationShape:
-    finding = finding_json.parse(row.body)
-    return CitationShape(
-        source=_FINDING + finding.finding_id,
-        lines=None,
-        quote=finding.claim.strip(),
-        sha256=finding.content_sha256,
-        verified=True,
-        finding_id=finding.finding_id,
-        shard=FINDINGS_SHARD,
-    )
-
-
-def _citation(candidate: Candidate, row: Source | None) -> CitationShape | None:
-    if isinstance(row, StoredFinding):
-        finding = finding_json.parse(row.body)
-        if locate(candidate.sentence, finding.claim) is None:
-            return None
-        return CitationShape(
-            source=f"finding:{finding.finding_id}",
-            lines=None,
-            quote=candidate.sentence.strip(),
-            sha256=finding.content_sha256,
-            verified=True,
-            finding_id=finding.finding_id,
-            shard=FINDINGS_SHARD,
-        )
-    place = None if row is None else locate(candidate.sentence, row.text)
-    if row is None or place is None:
-        return None
-    first = row.first_line + row.text.count("\n", 0, place[0])
-    return CitationShape(
-        source=row.source,
-        lines=(first, first + row.text.count("\n", *place)),
-        quote=row.text[slice(*place)].strip(),
-        sha256=row.sha256,
-        verified=True,
-        locator=row.locator,
-        shard=row.shard,
-    )
+    built_on = [findings.by_id(connection, one) for one in ids]
+    return [*citations, *(claim_of(one) for one in built_on if one is not None)]

@@ -16,7 +16,9 @@ from ifmem.runtime.attaching import attach
 from ifmem.runtime.draining import drain
 from ifmem.runtime.forwarded import Handle, serve_calls
 from ifmem.runtime.holding import hold_orphans
+from ifmem.runtime.keeping_hot import keep_hot
 from ifmem.runtime.messaging import sweep_messages
+from ifmem.runtime.repacking import keep_packed
 from ifmem.runtime.space import Space
 from ifmem.wire import keys
 
@@ -39,6 +41,8 @@ async def bridge(space: Space, reconnect: Reconnect, handle: Handle) -> None:
     async with asyncio.TaskGroup() as always:
         always.create_task(space.feed.run())
         always.create_task(_adopt(space))
+        always.create_task(keep_packed(space))
+        always.create_task(keep_hot(space))
         always.create_task(_serve(space, reconnect, handle))
 
 

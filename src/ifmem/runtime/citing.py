@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -63,16 +64,23 @@ async def cite(space: Space, citation: Citation, *, from_disk: bool = True) -> C
 
 
 async def is_stale(space: Space, source: str) -> bool:
-    """True when a file has changed, or is gone, since it was read.
+    """True when a file has changed, or is gone, since it was read."""
+    return bool(await asyncio.to_thread(stale_among, space, [source]))
 
-    Size and time decide when they can; otherwise the bytes are digested again.
+
+def stale_among(space: Space, sources: Iterable[str]) -> set[str]:
+    """Those of the sources that are files which have changed, or are gone, since they were read.
+
+    Size and time decide when they can; otherwise the bytes are digested again. Takes as long as
+    the file systems do: not for the event loop.
     """
-    if not source.startswith("/"):
-        return False
-    origin = await space.read(partial(reports.origin_of, source=source))
-    if origin is None:
-        return False
-    return await asyncio.to_thread(_differs, Path(source), *origin)
+    files = {source for source in sources if source.startswith("/")}
+    origins = space.database.read(
+        lambda connection: [(file, reports.origin_of(connection, file)) for file in files]
+    )
+    return {
+        file for file, origin in origins if origin is not None and _differs(Path(file), *origin)
+    }
 
 
 def _differs(path: Path, sha256: str, size: int, mtime_ns: int) -> bool:

@@ -6,13 +6,18 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import msgspec
 
+from ifmem import clock
 from ifmem.bus.connection import Server
 from ifmem.bus.state import ShardState
+from ifmem.domain.model import EXTRACTIVE
+from ifmem.engine.hotness import Heat
+from ifmem.engine.shard_models import model_of
 from ifmem.errors import Unavailable
 from ifmem.runtime.space import Space
 from ifmem.store import reports, shards, tasks
@@ -67,7 +72,7 @@ async def list_sources(space: Space, call: SourcesCall) -> Page[SourceShape]:
 async def list_shards(space: Space) -> Page[ShardShape]:
     """The shards as the bus has them."""
     _, states = await space.bus.shards()
-    return Page(_shards(states))
+    return Page(_shards(space, states))
 
 
 async def list_workers(space: Space) -> Page[WorkerShape]:
@@ -102,7 +107,7 @@ async def _on_bus(space: Space) -> dict[str, Any]:
     workers = await list_workers(space)
     return {
         "context_active": active,
-        "shards": _shards(states),
+        "shards": _shards(space, states),
         "workers": workers.items,
         "librarians": [LibrarianShape(*row) for row in await space.bus.librarians()],
         "findings": await space.bus.findings.stored(),
@@ -134,7 +139,8 @@ def _semantic(space: Space) -> SemanticShape:
     )
 
 
-def _shards(states: Sequence[ShardState]) -> list[ShardShape]:
+def _shards(space: Space, states: Sequence[ShardState]) -> list[ShardShape]:
+    at = space.warmth.now()
     return [
         ShardShape(
             shard=state.number,
@@ -145,6 +151,27 @@ def _shards(states: Sequence[ShardState]) -> list[ShardShape]:
             documents=state.documents,
             generation=state.generation,
             worker=state.worker,
+            **_hotness(space, state, at),
         )
         for state in states
     ]
+
+
+def _hotness(space: Space, state: ShardState, at: datetime) -> dict[str, Any]:
+    """What was last reported of a shard, by its model or the one that was asked last."""
+    name = model_of(space.settings.models, state.number, state.speciality).model
+    known = space.warmth.of_shard(name, state.number) or space.warmth.newest_of(state.number)
+    if known is None:
+        if name == EXTRACTIVE:
+            return {}
+        return {"model": name, "hot": str(Heat.COLD), "why_cold": "never asked"}
+    heat = known.state(at)
+    until = known.hot_until if heat is Heat.HOT else None
+    return {
+        "model": known.model,
+        "hot": str(heat),
+        "hot_until": None if until is None else clock.stamp(until),
+        "why_cold": known.why_cold(at),
+        "prefix_sha256": known.prefix_sha256,
+        "prefix_tokens": known.prefix_tokens,
+    }

@@ -24,6 +24,7 @@ from ifmem.ingest.git_log import read_git_log
 from ifmem.ingest.rows import read_rows
 from ifmem.ingest.walk import Found, walk
 from ifmem.runtime.indexing import keep_index
+from ifmem.runtime.repacking import capacities
 from ifmem.runtime.saving import Placement, Prepared, prepare, remove, save
 from ifmem.runtime.space import Space
 from ifmem.store import contents, reports
@@ -79,7 +80,7 @@ async def load(space: Space, call: LoadCall, progress: Progress) -> LoadReport:
             await space.change(partial(remove, sources=plan.gone))
         tally.removed = len(plan.gone)
         placement = _placement(space, call)
-        prepared = _prepared(space, call, plan, tally, progress)
+        prepared = _prepared(call, plan, tally, progress, placement.least_capacity)
         while batch := await asyncio.to_thread(_next_batch, prepared):
             changes = await space.change(partial(save, batch=batch, placement=placement))
             tally.skipped += changes.skipped
@@ -87,6 +88,8 @@ async def load(space: Space, call: LoadCall, progress: Progress) -> LoadReport:
         if tally.stale:
             await space.change(partial(remove, sources=tally.stale))
         await keep_index(space)
+        space.packing_due.set()
+        space.warmth.stir()
         return await _report(space, plan.roots, tally, started)
 
 
@@ -104,10 +107,12 @@ async def load_rows(space: Space, call: LoadRowsCall) -> LoadReport:
 async def _load_draft(space: Space, draft: Draft) -> LoadReport:
     started = clock.stopwatch_ns()
     tally = _Tally(read=1, masked=draft.masked)
-    prepared = prepare(draft, _origin_of_text(draft), capacity=space.settings.shards.capacity)
     placement = _placement(space, LoadCall())
+    prepared = prepare(draft, _origin_of_text(draft), capacity=placement.least_capacity)
     async with space.loading:
         changes = await space.change(partial(save, batch=[prepared], placement=placement))
+    space.packing_due.set()
+    space.warmth.stir()
     tally.skipped += changes.skipped
     tally.refused += len(changes.skipped)
     return await _report(space, [draft.source], tally, started)
@@ -135,10 +140,9 @@ def _is_unchanged(found: Found, known: Known | None) -> bool:
 
 
 def _prepared(
-    space: Space, call: LoadCall, plan: _Plan, tally: _Tally, progress: Progress
+    call: LoadCall, plan: _Plan, tally: _Tally, progress: Progress, capacity: int
 ) -> Iterator[Prepared]:
     """Read and count the wanted files one by one; a skipped one that was stored is removed."""
-    capacity = space.settings.shards.capacity
     for root in plan.roots:
         log = read_git_log(Path(root), commits=call.ingest.git_commits)
         if isinstance(log, Skipped):
@@ -175,8 +179,7 @@ def _placement(space: Space, call: LoadCall) -> Placement:
         if call.placement
         else space.settings.placement_rules()
     )
-    bounds = space.settings.shards
-    return Placement(rules, capacity=bounds.capacity, limit=bounds.limit)
+    return Placement(rules, capacities=capacities(space), limit=space.settings.shards.limit)
 
 
 def _origin_of_file(found: Found) -> Origin:

@@ -13,13 +13,17 @@ from ifmem.bus.feed import Feed
 from ifmem.bus.server_side import library_source
 from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.index.space_index import SpaceIndex
+from ifmem.llm.registry import Models
+from ifmem.runtime.accounts import LedgerAccounts
 from ifmem.runtime.attaching import attach
+from ifmem.runtime.calibrating import Calibration
 from ifmem.runtime.contexts import Contexts
 from ifmem.runtime.draining import drain_all
 from ifmem.runtime.following import read_older
 from ifmem.runtime.indexing import open_index, write_index
 from ifmem.runtime.publishing import Publisher
 from ifmem.runtime.space import Space
+from ifmem.runtime.warming import Warmth
 from ifmem.settings import Settings
 from ifmem.store import findings, meta, shards
 from ifmem.store.database import Database
@@ -34,6 +38,7 @@ async def open_space(
     settings: Settings,
     server: Server,
     worker_id: str,
+    models: Models,
     sentences: SentenceEncoder | None = None,
     adopt: bool = False,
 ) -> Space:
@@ -48,7 +53,7 @@ async def open_space(
     database = await asyncio.to_thread(Database, directory / STORE)
     try:
         return await _opened(
-            name, directory, settings, server, worker_id, sentences, adopt, database
+            name, directory, settings, server, worker_id, models, sentences, adopt, database
         )
     except BaseException:
         await asyncio.to_thread(database.close)
@@ -61,6 +66,7 @@ async def _opened(
     settings: Settings,
     server: Server,
     worker_id: str,
+    models: Models,
     sentences: SentenceEncoder | None,
     adopt: bool,
     database: Database,
@@ -75,6 +81,7 @@ async def _opened(
     bus = Bus(reached.client, keys, blocking=blocking(reached))
     await load_everywhere(reached, library_source())
     subscription = subscriber(reached)
+    accounts = LedgerAccounts(database, settings.budget)
     space = Space(
         name=name,
         directory=directory,
@@ -94,11 +101,22 @@ async def _opened(
         ),
         publisher=Publisher(database, bus, worker_id),
         contexts=Contexts(bus),
+        accounts=accounts,
+        calibration=Calibration(database),
+        models=models,
+        warmth=Warmth(
+            database,
+            accounts,
+            models.price,
+            name=f"{name}-{store_id[:8]}",
+            keep_hot=settings.models.keep_hot,
+        ),
         sentences=sentences,
     )
     await open_index(space)
     space.findings_stored = await space.read(findings.count)
     await attach(space, adopt=adopt)
+    await space.accounts.lose_all_intents()
     return space
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ifmem import clock
 from ifmem.domain.passage import Passage
 from ifmem.engine.packing import pack
 from ifmem.errors import Invalid
-from ifmem.index.space_index import Hit, Where
+from ifmem.index.space_index import Hit, Wanted
 from ifmem.runtime.filtering import where_of
 from ifmem.runtime.space import Space
 from ifmem.store import contents, findings
@@ -27,6 +28,15 @@ _SMALL_PASSAGE = 20
 Found = tuple[Hit, Passage | StoredFinding]
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is to be found, and the room for it."""
+
+    search: Wanted
+    max_tokens: int
+    limit: int
+
+
 async def recall(space: Space, call: RecallCall) -> Recall:
     """The passages and findings nearest to a query that fit its budget together.
 
@@ -39,14 +49,8 @@ async def recall(space: Space, call: RecallCall) -> Recall:
         raise Invalid("max_tokens and limit must be at least 1")
     where = await where_of(space, call.filters)
     hits = min(MOST_HITS, _LEAST_HITS + call.max_tokens // _SMALL_PASSAGE)
-    found = await space.compute(search, space, query, where, hits)
-    taken = pack(
-        found,
-        budget=call.max_tokens,
-        limit=call.limit,
-        tokens=lambda one: one[1].tokens,
-        identity=_identity,
-    )
+    wish = _Wish(Wanted(query, hits, where), call.max_tokens, call.limit)
+    taken = await space.compute_together(_recall, wish)
     return Recall(
         passages=[_passage(hit, one) for hit, one in taken if isinstance(one, Passage)],
         findings=[_finding(hit, one) for hit, one in taken if isinstance(one, StoredFinding)],
@@ -69,27 +73,37 @@ def require_question(text: str) -> str:
     return text
 
 
-def search(space: Space, question: str, where: Where | None, limit: int) -> list[Found]:
-    """The best matches with what the store has of them, best first."""
-    hits = space.index.search(question, where=where, limit=limit)
-    return space.database.read_together(lambda connection: _rows(connection, hits))
+def _recall(space: Space, wishes: Sequence[_Wish]) -> list[list[Found]]:
+    """For each wish the best matches that fit its room, best first."""
+    found = space.index.search_together([wish.search for wish in wishes])
+
+    def packed(connection: sqlite3.Connection) -> list[list[Found]]:
+        return [_packed(connection, *each) for each in zip(wishes, found, strict=True)]
+
+    return space.database.read_together(packed)
 
 
-def _rows(connection: sqlite3.Connection, hits: list[Hit]) -> list[Found]:
-    passages = contents.passages_by_id(connection, [h.key for h in hits if h.key > 0])
-    said = findings.by_sequence(connection, [-h.key for h in hits if h.key < 0])
-    found: list[Found] = []
-    for hit in hits:
-        row = passages.get(hit.key) if hit.key > 0 else said.get(-hit.key)
-        if row is not None:
-            found.append((hit, row))
-    return found
+def _packed(connection: sqlite3.Connection, wish: _Wish, hits: Sequence[Hit]) -> list[Found]:
+    """Most matches do not fit: their texts stay unread."""
+    tokens = contents.tokens_by_id(connection, [hit.key for hit in hits if hit.key > 0])
+    said = findings.by_sequence(connection, [-hit.key for hit in hits if hit.key < 0])
+    tokens |= {-sequence: finding.tokens for sequence, finding in said.items()}
+    rows: dict[int, Passage | StoredFinding] = {-n: finding for n, finding in said.items()}
 
+    def identity(hit: Hit) -> str:
+        if hit.key > 0:
+            rows.update(contents.passages_by_id(connection, [hit.key]))
+        row = rows[hit.key]
+        return row.text if isinstance(row, Passage) else row.finding_id
 
-def _identity(found: Found) -> str:
-    row = found[1]
-    text = row.text if isinstance(row, Passage) else row.finding_id
-    return hashlib.sha256(text.encode()).hexdigest()
+    taken = pack(
+        [hit for hit in hits if hit.key in tokens],
+        budget=wish.max_tokens,
+        limit=wish.limit,
+        tokens=lambda hit: tokens[hit.key],
+        identity=identity,
+    )
+    return [(hit, rows[hit.key]) for hit in taken]
 
 
 def _why(hit: Hit) -> Why:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from ifmem import tokens
 from ifmem.domain.document import Draft, Skipped
-from ifmem.domain.shard import Shard
+from ifmem.domain.shard import Shard, Speciality
 from ifmem.engine.placement import (
     NoRoom,
     PlacementRule,
@@ -95,8 +95,14 @@ class Placement:
     """What placing follows: the table, and the bounds of a space."""
 
     rules: tuple[PlacementRule, ...]
-    capacity: int
+    capacities: Mapping[Speciality, int]
+    """o200k tokens that a new shard of each speciality may hold."""
     limit: int
+
+    @property
+    def least_capacity(self) -> int:
+        """What fits a new shard of any speciality."""
+        return min(self.capacities.values())
 
 
 def save(
@@ -194,7 +200,10 @@ class _Saver:
             return placed
         if placed.opens:
             shards.open_sibling(
-                self._connection, placed.shard, speciality, self._placement.capacity
+                self._connection,
+                placed.shard,
+                speciality,
+                self._placement.capacities[speciality],
             )
             self._read_shards()
         first, last = _characters(draft, part)

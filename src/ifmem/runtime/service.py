@@ -17,9 +17,11 @@ from ifmem.domain.space import require_space
 from ifmem.engine.masking import mask
 from ifmem.errors import IfMemError, Invalid, Refused
 from ifmem.index.sentence_encoder import SentenceEncoder
+from ifmem.llm.registry import Models
 from ifmem.runtime import listing, messaging, tasking
-from ifmem.runtime.asking import ask
 from ifmem.runtime.bridging import bridge
+from ifmem.runtime.coordinating import coordinate, estimate
+from ifmem.runtime.costing import costs, list_ledger
 from ifmem.runtime.diagnosing import diagnose
 from ifmem.runtime.following import acknowledge, follow
 from ifmem.runtime.forgetting import forget
@@ -49,12 +51,14 @@ class Service:
         worker_id: str,
         version: str,
         tasks: asyncio.TaskGroup,
+        models: Models,
         sentences: SentenceEncoder | None = None,
     ) -> None:
         """A service whose spaces live in ``tasks``."""
         self.settings = settings
         self._tasks = tasks
         self._bridges: list[asyncio.Task[None]] = []
+        self._models = models
         self._sentences = sentences
         self._server = server
         self._worker_id = worker_id
@@ -119,6 +123,7 @@ class Service:
                     settings=self.settings,
                     server=self._server,
                     worker_id=self._worker_id,
+                    models=self._models,
                     sentences=self._sentences,
                     adopt=adopt,
                 )
@@ -145,6 +150,7 @@ class Service:
             await asyncio.wait(self._bridges)
         for space in self.open_spaces():
             await close_space(space, leave=True)
+        await self._models.aclose()
         await self._server.aclose()
 
     async def _verb(self, space: Space, method: str, params: Any, emit: Emitter) -> Any:
@@ -183,6 +189,7 @@ _PARAMS: dict[str, type[msgspec.Struct]] = {
     "load_text": calls.LoadTextCall,
     "load_rows": calls.LoadRowsCall,
     "ask": calls.AskCall,
+    "estimate": calls.EstimateCall,
     "query": calls.QueryCall,
     "recall": calls.RecallCall,
     "remember": calls.RememberCall,
@@ -196,6 +203,8 @@ _PARAMS: dict[str, type[msgspec.Struct]] = {
     "follow_topic": calls.FollowTopicCall,
     "unfollow_topic": calls.UnfollowTopicCall,
     "sources": calls.SourcesCall,
+    "costs": calls.CostsCall,
+    "ledger": calls.LedgerCall,
     "task_post": calls.TaskPostCall,
     "task_claim": calls.TaskClaimCall,
     "task_renew": calls.TaskRenewCall,
@@ -215,7 +224,8 @@ _PARAMS: dict[str, type[msgspec.Struct]] = {
 _VERBS: dict[type[msgspec.Struct], Callable[[Space, Any], Awaitable[Any]]] = {
     calls.LoadTextCall: load_text,
     calls.LoadRowsCall: load_rows,
-    calls.AskCall: ask,
+    calls.AskCall: coordinate,
+    calls.EstimateCall: estimate,
     calls.QueryCall: query,
     calls.RecallCall: recall,
     calls.RememberCall: remember,
@@ -228,6 +238,8 @@ _VERBS: dict[type[msgspec.Struct], Callable[[Space, Any], Awaitable[Any]]] = {
     calls.FollowTopicCall: messaging.follow_topic,
     calls.UnfollowTopicCall: messaging.unfollow_topic,
     calls.SourcesCall: listing.list_sources,
+    calls.CostsCall: costs,
+    calls.LedgerCall: list_ledger,
     calls.TaskPostCall: tasking.post_task,
     calls.TaskClaimCall: tasking.claim_task,
     calls.TaskRenewCall: tasking.renew_task,
@@ -244,8 +256,9 @@ _LISTS: dict[str, Callable[[Space], Awaitable[Any]]] = {
     "workers": listing.list_workers,
 }
 
-_RETRIED = frozenset({"ask", "shards", "workers"})
-"""Reads of the bus: tried once more after it was healed."""
+_RETRIED = frozenset({"shards", "workers"})
+"""Reads of the bus: tried once more after it was healed. A question does so itself, for its own
+part: models that cannot be reached are no reason to heal the bus."""
 
 
 def _is_audited_by_the_bus(method: str, error: IfMemError) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -19,18 +19,26 @@ from ifmem.bus.ownership import Lease
 from ifmem.errors import OutcomeUnknown, Refused, Unavailable
 from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.index.space_index import SpaceIndex
+from ifmem.llm.registry import Models
+from ifmem.runtime.accounts import LedgerAccounts
 from ifmem.runtime.acknowledging import Acknowledgements
+from ifmem.runtime.answer_cache import AnswerCache
 from ifmem.runtime.arrivals import Arrivals
+from ifmem.runtime.calibrating import Calibration
 from ifmem.runtime.contexts import Contexts
 from ifmem.runtime.insisting import REBUILDING, committed, insist
 from ifmem.runtime.publishing import Publisher
 from ifmem.runtime.saving import Changes
+from ifmem.runtime.shard_texts import ShardTexts
+from ifmem.runtime.together import Together
+from ifmem.runtime.warming import Warmth
 from ifmem.settings import Settings
 from ifmem.store import contents
 from ifmem.store.database import Database
 from ifmem.wire.log_entries import Verdict
 
 T = TypeVar("T")
+Given = TypeVar("Given")
 
 
 class LogStep(Protocol):
@@ -49,6 +57,8 @@ Logged = TypeVar("Logged", bound=LogStep)
 
 _SEARCHES = 1
 """Steps of searches that run at once in a space."""
+_SERVED_TOGETHER = 8
+"""Callers served by one step. More gain nothing, and the first of them would wait for the last."""
 
 
 @dataclass
@@ -76,6 +86,11 @@ class Space:
     feed: Feed
     publisher: Publisher
     contexts: Contexts
+    accounts: LedgerAccounts
+    calibration: Calibration
+    models: Models
+    warmth: Warmth
+    """What the providers hold of the shards."""
     sentences: SentenceEncoder | None = None
     """The encoder of the extra ``semantic``; None when that is off or not installed."""
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -91,12 +106,17 @@ class Space:
     """Findings of our own callers that the store has not committed: their trust is theirs."""
     arrivals: Arrivals = field(default_factory=Arrivals)
     """Who waits for messages."""
+    answers: AnswerCache = field(default_factory=AnswerCache)
+    shard_texts: ShardTexts = field(default_factory=ShardTexts)
+    packing_due: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when shards may have outgrown what their models can take."""
     attached: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the bus is known to be in line with the store."""
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by whoever finds that the bus does not answer; the bridge looks at once."""
     _lease: Lease | None = None
     _computing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SEARCHES))
+    _together: dict[Callable[..., Any], Together[Any, Any]] = field(default_factory=dict)
     _unfinished: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -115,6 +135,33 @@ class Space:
         """
         async with self._computing:
             return await asyncio.to_thread(step, *args, **named)
+
+    async def compute_together(
+        self, step: Callable[[Space, Sequence[Given]], Sequence[T]], given: Given
+    ) -> T:
+        """As ``compute``, by one step for all who wait for that step: what each was given.
+
+        Threads change hands less often, and what several questions need is looked up once.
+        """
+        return await self._served(partial(self.compute, step, self), step, given)
+
+    async def look_up_together(
+        self, step: Callable[[Space, Sequence[Given]], Sequence[T]], given: Given
+    ) -> T:
+        """The same for a step that may wait for a disk: beside the searches."""
+        return await self._served(lambda some: asyncio.to_thread(step, self, some), step, given)
+
+    async def _served(
+        self,
+        serve: Callable[[Sequence[Given]], Awaitable[Sequence[T]]],
+        step: Callable[..., Any],
+        given: Given,
+    ) -> T:
+        together = self._together.get(step)
+        if together is None:
+            together = self._together[step] = Together(serve, most=_SERVED_TOGETHER)
+        result: T = await together(given)
+        return result
 
     async def change(self, work: Callable[[sqlite3.Connection], Changes]) -> Changes:
         """Commit a change of documents, then tell the index and the bus of it."""

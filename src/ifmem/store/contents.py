@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ifmem.domain.document import Draft, Span
 from ifmem.domain.passage import Passage
@@ -31,6 +32,18 @@ class Origin:
     inode: int
     loaded_at: str
 
+
+class Head(NamedTuple):
+    """A passage without its text: by what the context that holds it names it."""
+
+    sha256: str
+    ordinal: int
+    title: str
+    header: str
+
+
+_AT_ONCE = 500
+"""Ids in one statement: well below what every SQLite takes."""
 
 _PASSAGES = """
     SELECT p.passage_id, p.content_id, p.ordinal, c.sha256, part.shard,
@@ -172,12 +185,57 @@ def passages_of(connection: sqlite3.Connection, content_id: int) -> list[Passage
 
 def passages_by_id(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Passage]:
     """The passages with these ids; one that is gone is missing from the answer."""
-    found = {}
-    for passage_id in ids:
-        row = connection.execute(f"{_PASSAGES} WHERE p.passage_id = ?", (passage_id,)).fetchone()
-        if row is not None:
-            found[passage_id] = Passage(*row)
+    wanted = list(ids)
+    found: dict[int, Passage] = {}
+    for some, marks in _in_chunks(wanted):
+        rows = connection.execute(f"{_PASSAGES} WHERE p.passage_id IN ({marks})", some)
+        found.update((row[0], Passage(*row)) for row in rows)
+    return {one: found[one] for one in wanted if one in found}
+
+
+def heads_by_id(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Head]:
+    """What names the passages with these ids; one that is gone is missing from the answer."""
+    found: dict[int, Head] = {}
+    for some, marks in _in_chunks(list(ids)):
+        rows = connection.execute(
+            "SELECT p.passage_id, c.sha256, p.ordinal, c.title, p.header "
+            f"FROM passage p JOIN content c USING (content_id) WHERE p.passage_id IN ({marks})",
+            some,
+        )
+        found.update((row[0], Head(*row[1:])) for row in rows)
     return found
+
+
+def tokens_by_id(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, int]:
+    """The tokens of the passages with these ids; one that is gone is missing from the answer."""
+    found: dict[int, int] = {}
+    for some, marks in _in_chunks(list(ids)):
+        found.update(
+            connection.execute(
+                f"SELECT passage_id, tokens FROM passage WHERE passage_id IN ({marks})", some
+            )
+        )
+    return found
+
+
+def _in_chunks(ids: Sequence[int]) -> Iterator[tuple[Sequence[int], str]]:
+    """The ids in groups that one statement takes, each with its question marks."""
+    for first in range(0, len(ids), _AT_ONCE):
+        some = ids[first : first + _AT_ONCE]
+        yield some, ",".join("?" * len(some))
+
+
+def passages_at(
+    connection: sqlite3.Connection, sha256: str, ordinals: Sequence[int]
+) -> list[Passage]:
+    """The passages at these places of the texts with a digest, each text's in order."""
+    marks = ", ".join("?" * len(ordinals))
+    rows = connection.execute(
+        f"{_PASSAGES} WHERE c.sha256 = ? AND p.ordinal IN ({marks}) "
+        "ORDER BY p.content_id, p.ordinal",
+        (sha256, *ordinals),
+    )
+    return [Passage(*row) for row in rows]
 
 
 def passages_after(connection: sqlite3.Connection, passage_id: int) -> Iterable[Passage]:

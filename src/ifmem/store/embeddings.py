@@ -28,6 +28,19 @@ def keep(
             )
 
 
+def of_passages(
+    connection: sqlite3.Connection, encoder: str, ids: Iterable[int]
+) -> list[tuple[int, bytes]]:
+    """What an encoder made of these passages, by id."""
+    found = []
+    for passage_id in ids:
+        found += connection.execute(
+            "SELECT passage_id, rows FROM passage_embedding WHERE passage_id = ? AND encoder = ?",
+            (passage_id, encoder),
+        ).fetchall()
+    return found
+
+
 def all_of(connection: sqlite3.Connection, encoder: str) -> Iterator[tuple[int, bytes]]:
     """Everything that an encoder made, by key."""
     yield from connection.execute(

@@ -124,6 +124,25 @@ def contents_of(
     return {int(row[0]) for row in rows}
 
 
+def digests_of(
+    connection: sqlite3.Connection,
+    sources: Sequence[str] = (),
+    *,
+    root: str | None = None,
+    group: str | None = None,
+) -> set[str]:
+    """The digests of the texts that these paths, trees or ``*`` patterns below ``root`` lead to."""
+    where, values = _chosen(sources, root)
+    if group is not None:
+        where += " AND c.conversation = ?"
+        values.append(group)
+    rows = connection.execute(
+        f"SELECT DISTINCT c.sha256 FROM document d JOIN content c USING (content_id) WHERE {where}",
+        values,
+    )
+    return {str(row[0]) for row in rows}
+
+
 def _chosen(sources: Sequence[str], root: str | None) -> tuple[str, list[str]]:
     """A condition on ``d.source`` for paths, trees and patterns below a root; with its values."""
     clauses: list[str] = []

@@ -125,6 +125,78 @@ def recount_part_of(connection: sqlite3.Connection, passage_id: int) -> int:
     return int(shard)
 
 
+def set_capacity(connection: sqlite3.Connection, number: int, capacity: int) -> None:
+    """Change what a shard may hold, o200k.
+
+    Raises:
+        sqlite3.IntegrityError: it holds more.
+    """
+    connection.execute("UPDATE shard SET capacity = ? WHERE number = ?", (capacity, number))
+
+
+def move_part(
+    connection: sqlite3.Connection, part_id: int, taker: int
+) -> tuple[list[int], list[int]]:
+    """Put a part at the end of another shard; its passages' ids as they were, and as they are.
+
+    They get new ones, since an index knows a passage and its shard by id; what an encoder made of
+    them goes with them. Giver and taker are in a new generation: the text of both has changed by
+    more than what a load appends.
+
+    Raises:
+        sqlite3.IntegrityError: the taker would exceed its capacity.
+    """
+    giver, tokens = connection.execute(
+        "SELECT shard, tokens FROM part WHERE part_id = ?", (part_id,)
+    ).fetchone()
+    connection.execute(
+        "UPDATE shard SET tokens = tokens - ?, parts = parts - 1, generation = generation + 1 "
+        "WHERE number = ?",
+        (tokens, giver),
+    )
+    (position,) = connection.execute(
+        "UPDATE shard SET tokens = tokens + ?, parts = parts + 1, generation = generation + 1, "
+        "next_position = next_position + 1 WHERE number = ? RETURNING next_position - 1",
+        (tokens, taker),
+    ).fetchone()
+    connection.execute(
+        "UPDATE part SET shard = ?, position = ? WHERE part_id = ?", (taker, position, part_id)
+    )
+    return _renew_passages(connection, part_id)
+
+
+def _renew_passages(connection: sqlite3.Connection, part_id: int) -> tuple[list[int], list[int]]:
+    columns = (
+        "content_id, part_id, ordinal, first_line, last_line, tokens, header, speaker, said_at, "
+        "locator, text"
+    )
+    rows = connection.execute(
+        f"SELECT passage_id, {columns} FROM passage WHERE part_id = ? ORDER BY ordinal", (part_id,)
+    ).fetchall()
+    made = {
+        passage_id: (encoder, vectors)
+        for passage_id, encoder, vectors in connection.execute(
+            "SELECT passage_id, encoder, rows FROM passage_embedding JOIN passage "
+            "USING (passage_id) WHERE part_id = ?",
+            (part_id,),
+        )
+    }
+    connection.execute("DELETE FROM passage WHERE part_id = ?", (part_id,))
+    marks = ", ".join("?" * len(columns.split(", ")))
+    renewed = []
+    for before, *row in rows:
+        after = connection.execute(
+            f"INSERT INTO passage ({columns}) VALUES ({marks})", row
+        ).lastrowid
+        assert after is not None
+        renewed.append(after)
+        if before in made:
+            connection.execute(
+                "INSERT INTO passage_embedding VALUES (?, ?, ?)", (after, *made[before])
+            )
+    return [before for before, *_ in rows], renewed
+
+
 def shard_near(
     connection: sqlite3.Connection, directory: str, speciality: Speciality
 ) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ifmem.model_settings import Dollars, ModelSettings
 from ifmem.settings import IngestSettings, PlacementEntry
 
 PROTOCOL = 1
@@ -87,9 +88,28 @@ class LoadRowsCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AskCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     question: str
     shard: int | None = None
-    model: str = "extractive"
-    deadline_seconds: float = 10.0
+    model: str | None = None
+    """Of every shard; None: as configured."""
+    deadline_seconds: float | None = None
+    """None: as the settings say for who answers."""
     filters: Filters = Filters()
+    models: ModelSettings | None = None
+    """The caller's own table of models; None: the daemon's."""
+    max_cost: Dollars | None = None
+    """US dollars that this question may cost, below what the settings allow."""
+    fresh: bool = False
+    """Not from the answer cache."""
+
+
+class EstimateCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``ask`` with the same parameters would cost."""
+
+    question: str
+    shard: int | None = None
+    model: str | None = None
+    filters: Filters = Filters()
+    models: ModelSettings | None = None
+    max_cost: Dollars | None = None
 
 
 class QueryCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -282,6 +302,22 @@ class SourcesCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: str = ""
     limit: int = 1_000
     filters: Filters = Filters()
+
+
+class CostsCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    since: str | None = None
+    until: str | None = None
+    project: int | None = None
+    """Questions a day to project the costs for."""
+
+
+class LedgerCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rows behind ``costs``: first the questions, then the calls, each in order of time."""
+
+    since: str | None = None
+    until: str | None = None
+    after: str = ""
+    limit: int = 1_000
 
 
 class DoctorCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

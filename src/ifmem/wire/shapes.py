@@ -187,6 +187,17 @@ class ShardShape(msgspec.Struct, frozen=True):
     documents: int
     generation: int
     worker: str | None
+    model: str = "extractive"
+    """That is configured for it, or asked last when that one never was."""
+    hot: str = "-"
+    """Whether the model's provider holds its prefix, as last reported: ``hot``, ``cold``,
+    ``unknown``, or ``-`` without a model."""
+    hot_until: str | None = None
+    why_cold: str | None = None
+    prefix_sha256: str | None = None
+    """Of what was sent last, up to the cache boundary."""
+    prefix_tokens: int = 0
+    """As the provider counted it."""
 
 
 class WorkerShape(msgspec.Struct, frozen=True):

@@ -10,7 +10,17 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from ifmem.entrypoints.cli import looking, running, searching, storing, tasking, working
+from ifmem.entrypoints.cli import (
+    accounting,
+    asking,
+    benching,
+    looking,
+    running,
+    searching,
+    storing,
+    tasking,
+    working,
+)
 from ifmem.entrypoints.cli.session import (
     Home,
     Json,
@@ -66,10 +76,13 @@ def _app() -> typer.Typer:
     )
     app.callback()(_before)
     storing.register(app)
+    asking.register(app)
     searching.register(app)
     tasking.register(app)
     looking.register(app)
+    accounting.register(app)
     running.register(app)
+    benching.register(app)
     working.register(app)
     return app
 

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ifmem.entrypoints.cli.answers import numbers
 from ifmem.entrypoints.cli.paper import Accent, Bold, Dim, Paper, count, one_line, size
-from ifmem.wire.answers import Answer
 from ifmem.wire.shapes import (
     Checkup,
     FindingLine,
@@ -27,6 +27,8 @@ from ifmem.wire.shapes import (
     WorkerShape,
 )
 
+_DIGEST_SHOWN = 12
+"""Characters of a prefix's digest."""
 _SKIPPED_SHOWN = 3
 """Paths shown of those that were skipped for one reason."""
 
@@ -80,39 +82,6 @@ def _skipped(paper: Paper, report: LoadReport) -> None:
         paper.line(
             f"  {len(paths):,} × {reason}  ", Dim(shown + (f" … {more:,} more" if more > 0 else ""))
         )
-
-
-def answer(paper: Paper, value: Answer) -> None:
-    """The answer, its citations, and how it came about in one dim line."""
-    if value.answer is None:
-        paper.line("Nothing that is loaded supports an answer.")
-    else:
-        paper.line(Bold(value.answer))
-    if value.citations:
-        paper.line()
-    for number, one in enumerate(value.citations, start=1):
-        notes = [
-            text
-            for holds, text in ((not one.verified, "not verified"), (one.stale, "changed since"))
-            if holds
-        ]
-        paper.line(
-            f"[{number}] ",
-            Accent(paper.place(one.source, one.lines)),
-            f'  "{one_line(one.quote)}"',
-            Dim(f"  ({', '.join(notes)})" if notes else ""),
-        )
-    paper.line()
-    usage = value.usage
-    tokens = usage.uncached + usage.cache_write + usage.cache_read + usage.output
-    parts = [
-        value.routing.rstrip("."),
-        "asked " + (_numbers(value.shards_asked) or "no shard"),
-        f"missing {_numbers(value.shards_missing)}" if value.shards_missing else "",
-        f"{value.model}: {count(tokens, 'token')}, ${value.cost_usd}",
-        f"{value.elapsed_ms:.1f} ms",
-    ]
-    paper.line(Dim(" · ".join(part for part in parts if part)))
 
 
 def recall(paper: Paper, value: Recall) -> None:
@@ -195,7 +164,7 @@ def sources(paper: Paper, page: Page[SourceShape]) -> None:
                 one.kind,
                 one.tokens,
                 one.passages,
-                _numbers(one.shards).removeprefix("shard ").removeprefix("shards "),
+                numbers(one.shards).removeprefix("shard ").removeprefix("shards "),
                 one.group,
             )
             for one in page
@@ -222,6 +191,29 @@ def shards(paper: Paper, items: Sequence[ShardShape]) -> None:
                 s.documents,
                 s.active,
                 s.worker,
+            )
+            for s in items
+        ],
+    )
+    modelled = [s for s in items if s.hot != "-"]
+    if modelled:
+        paper.line()
+        _hotness(paper, modelled)
+
+
+def _hotness(paper: Paper, items: Sequence[ShardShape]) -> None:
+    """What the models' providers last reported."""
+    paper.table(
+        ("shard", "model", "state", "until or why", "generation", "prefix", "its tokens"),
+        [
+            (
+                s.shard,
+                s.model,
+                s.hot,
+                s.why_cold or s.hot_until or "as long as the provider keeps it",
+                s.generation,
+                (s.prefix_sha256 or "")[:_DIGEST_SHOWN],
+                s.prefix_tokens,
             )
             for s in items
         ],
@@ -292,9 +284,3 @@ def _semantic(value: SemanticShape) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.0%}" if whole else "–"
-
-
-def _numbers(shards: Sequence[int]) -> str:
-    if not shards:
-        return ""
-    return ("shard " if len(shards) == 1 else "shards ") + ", ".join(map(str, shards))

@@ -1,4 +1,4 @@
-"""Commands that search and list: ask, recall, findings, sources."""
+"""Commands that search and list: recall, findings, sources."""
 
 from __future__ import annotations
 
@@ -50,50 +50,9 @@ Scope = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    command(app, "ask")(ask)
     command(app, "recall")(recall)
     command(app, "findings")(findings)
     command(app, "sources")(sources)
-
-
-async def ask(
-    session: Session,
-    words: Words,
-    over: Annotated[
-        list[str] | None, typer.Option("--over", help="Load these paths first, and ask them alone.")
-    ] = None,
-    shard: Annotated[int | None, typer.Option("--shard", help="Ask this shard.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Who writes the answer.")] = None,
-    source: Source = None,
-    group: Group = None,
-    author: Author = None,
-    since: Since = None,
-    until: Until = None,
-    scope: Scope = None,
-) -> None:
-    """Answer a question from what is loaded, with citations."""
-    from ifmem.client.naming import question
-    from ifmem.entrypoints.cli import render
-
-    # `ask "Q" --over a b`: the shell's further words are paths, not part of the question.
-    paths = [*over, *words[1:]] if over else []
-    asked = question(words[0] if over else " ".join(words))
-    with shown(session, "asking") as advance:
-        async with session.memory() as memory:
-            answer = await memory.ask(
-                asked,
-                over=paths,
-                shard=shard,
-                model=model,
-                on_progress=advance,
-                source=source or (),
-                group=group,
-                author=author,
-                since=since,
-                until=until,
-                scope=scope.value if scope else None,
-            )
-    session.give(answer, lambda paper: render.answer(paper, answer))
 
 
 async def recall(

@@ -1,0 +1,98 @@
+"""From a proof in what a model read to a citation: found once more, in the store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+
+from ifmem.domain.passage import Passage
+from ifmem.engine.evidence import locate
+from ifmem.engine.shard_answers import Proof
+from ifmem.runtime.citing import is_stale
+from ifmem.runtime.shard_texts import Piece, ReadDocument
+from ifmem.runtime.space import Space
+from ifmem.store import contents
+from ifmem.wire.answers import CitationShape
+
+
+async def cited(
+    space: Space, shard: int, documents: Sequence[ReadDocument], proofs: Sequence[Proof]
+) -> list[CitationShape | None]:
+    """A citation for each proof, in order; None for one that the store does not hold (any more).
+
+    Args:
+        shard: that the documents were read in.
+        documents: what the model read; numbered from 1.
+        proofs: found in them.
+    """
+    citations: list[CitationShape | None] = []
+    for proof in proofs:
+        document = documents[proof.document - 1]
+        pieces = _around(document, proof)
+        ordinals = [piece.passage.ordinal for piece in pieces]
+        rows = await space.read(
+            partial(_rows, sha256=document.part.sha256, ordinals=ordinals, pieces=pieces)
+        )
+        citation = _citation(proof, rows, shard)
+        if citation is not None and await is_stale(space, citation.source):
+            citation = _stale(citation)
+        citations.append(citation)
+    return citations
+
+
+def _around(document: ReadDocument, proof: Proof) -> list[Piece]:
+    """The passages that a proof stands in."""
+    found: list[Piece] = []
+    start = 0
+    for piece in document.pieces:
+        end = start + len(piece.text)
+        if start < proof.end and proof.start < end:
+            found.append(piece)
+        start = end
+    return found
+
+
+def _rows(
+    connection: sqlite3.Connection, sha256: str, ordinals: Sequence[int], pieces: Sequence[Piece]
+) -> list[Passage]:
+    """The stored passages that were read; empty when they are gone or others."""
+    # Two readers may have made different texts of the same bytes.
+    wanted = [piece.text for piece in pieces]
+    found = contents.passages_at(connection, sha256, ordinals)
+    for at in range(0, len(found), max(len(pieces), 1)):
+        rows = found[at : at + len(pieces)]
+        if [row.text for row in rows] == wanted:
+            return rows
+    return []
+
+
+def _citation(proof: Proof, rows: Sequence[Passage], shard: int) -> CitationShape | None:
+    text = "".join(row.text for row in rows)
+    place = locate(proof.quote, text)
+    if not rows or place is None:
+        return None
+    return CitationShape(
+        source=rows[0].source,
+        lines=(_line(rows, place[0]), _line(rows, place[1])),
+        quote=text[slice(*place)].strip(),
+        sha256=rows[0].sha256,
+        verified=True,
+        locator=rows[0].locator,
+        shard=shard,
+    )
+
+
+def _line(rows: Sequence[Passage], offset: int) -> int:
+    """The line, from 1, of a place in the text of consecutive passages."""
+    for row in rows:
+        if offset <= len(row.text):
+            return row.first_line + row.text.count("\n", 0, offset)
+        offset -= len(row.text)
+    raise AssertionError("a place outside its text")
+
+
+def _stale(citation: CitationShape) -> CitationShape:
+    from msgspec.structs import replace
+
+    return replace(citation, stale=True)
