@@ -663,7 +663,7 @@ async def a_connection_that_ends_before_the_answer_is_of_unknown_outcome(
 
 @law(Has.HTTP)
 async def silence_after_the_request_is_of_unknown_outcome(subject: Subject) -> None:
-    async with subject.open(timeout_seconds=0.2) as opened:
+    async with subject.open(timeout_seconds=1.0) as opened:
         hold = Hold()
         opened.vendor.fail_next(hold)
         await refused(opened, call(opened, prompt(subject, "When?")), OutcomeUnknown)

@@ -54,7 +54,7 @@ def test_the_question_of_a_shard_reads_so() -> None:
         lacking="the date\nof the change",
     )
     assert asked.question == (
-        "The documents end here.\n"
+        "Use the documents above.\n"
         "For this question only these documents count: 1-2, 5.\n"
         "Other documents did not tell this part: the date of the change\n"
         "Question: What is the budget?\n"
@@ -67,7 +67,7 @@ def test_excerpts_stand_after_the_boundary() -> None:
     asked = shard_answer("", "Q?", structured=True, excerpts=[excerpt])
     assert asked.documents == ""
     assert asked.question == (
-        f"Excerpts of the documents:\n\n{excerpt.fenced}\nThe documents end here.\nQuestion: Q?\n"
+        f"Excerpts of the documents:\n\n{excerpt.fenced}\nUse the documents above.\nQuestion: Q?\n"
     )
 
 
@@ -77,7 +77,7 @@ def test_a_dispute_shows_the_own_answer_and_the_others_quotes() -> None:
     )
     assert QUOTE.fenced in asked.question
     assert "\nIt is 3.\n" in asked.question
-    assert asked.question.startswith("The documents end here.\nQuestion: Q?\n")
+    assert asked.question.startswith("Use the documents above.\nQuestion: Q?\n")
 
 
 def test_a_synthesis_holds_nothing_that_would_be_kept_hot() -> None:

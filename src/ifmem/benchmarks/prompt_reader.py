@@ -34,14 +34,17 @@ class _Sentence:
 
 
 class PromptReader:
-    """Answers requests of Anthropic's protocol; a text that it has read once is kept in pieces."""
+    """Reads prompts; a text that it has read once is kept in pieces."""
 
     def __init__(self) -> None:
         self._read: dict[str, list[_Sentence]] = {}
 
     def __call__(self, request: Request) -> str:
-        """The answer to a shard's question, as JSON; or findings joined."""
-        text = _text_of(request.body)
+        """The answer to a request of Anthropic's protocol."""
+        return self.read(_text_of(request.body))
+
+    def read(self, text: str) -> str:
+        """The answer to a shard's prompt, as JSON; or findings joined."""
         asked = _QUESTION.findall(text)
         documents = [(int(found["number"]), found["text"]) for found in _DOCUMENT.finditer(text)]
         if _FINDINGS in text:

@@ -176,6 +176,12 @@ def remove(directory: Path, name: str) -> None:
             file.unlink(missing_ok=True)
 
 
+def remove_all(directory: Path) -> None:
+    """Remove every saved slot: they hold documents as tokens."""
+    for path in directory.glob(f"*{SUFFIX}"):
+        remove(directory, path.name)
+
+
 def runs(pid: int) -> bool:
     """Whether a process of that number is there."""
     try:

@@ -13,6 +13,7 @@ from ifmem.domain.model import EXTRACTIVE, LOCAL, ModelCard, ModelRef
 from ifmem.domain.price import Price
 from ifmem.errors import ConfigError, Invalid
 from ifmem.llm.cards import card_of
+from ifmem.llm.local_saved_slots import remove_all
 from ifmem.llm.metered import Metered, PrefixCounts
 from ifmem.llm.port import Accounts, LanguageModel
 from ifmem.llm.prices import PriceBook
@@ -84,6 +85,10 @@ class Models:
             adapter, accounts, lambda at: self._prices.price(ref, at), counts=self._counts
         )
         return Retrying(Throttled(metered, self._throttle(provider)))
+
+    def remove_saved(self) -> None:
+        """Remove what the local engine has saved of shards; they are computed again when needed."""
+        remove_all(self._directory)
 
     async def aclose(self) -> None:
         """Close the clients of every model that was asked for."""

@@ -109,7 +109,7 @@ def rules(*, structured: bool) -> str:
 
 def asked(question: str, *, only: Sequence[int] | None = None, lacking: str = "") -> str:
     """The end of a prompt: the question, and which documents count for it."""
-    lines = ["The documents end here."]
+    lines = ["Use the documents above."]
     if only is not None:
         lines.append(f"For this question only these documents count: {number_ranges(only)}.")
     if lacking:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 import sqlite3
+from collections.abc import Collection
 from functools import partial
 
 from ifmem import clock
-from ifmem.errors import NotFound
+from ifmem.errors import IfMemError, NotFound
 from ifmem.runtime.saving import Changes, blank, remove
 from ifmem.runtime.space import Space
 from ifmem.store import contents, findings
 from ifmem.wire.calls import ForgetCall
 from ifmem.wire.shapes import Forgotten
+
+log = logging.getLogger(__name__)
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PASSAGE_ID = re.compile(r"([0-9a-f]{16}):(\d+)")
@@ -36,10 +41,12 @@ async def forget(space: Space, call: ForgetCall) -> Forgotten:
             partial(contents.find_passage, sha256_start=passage[1], ordinal=int(passage[2]))
         )
         if place is not None:
-            await space.change(partial(blank, content_id=place[0], ordinal=place[1]))
+            changes = await space.change(partial(blank, content_id=place[0], ordinal=place[1]))
+            await space.finish(_cool(space, changes.rewritten))
             return Forgotten(call.id, "passage")
     changes = await space.change(partial(_remove_document, source=call.id))
     if changes.sources:
+        await space.finish(_cool(space, changes.shards))
         return Forgotten(call.id, "document")
     raise NotFound(
         f"nothing has the id {call.id[:200]!r}: give a finding id, a passage id as `recall` "
@@ -50,6 +57,23 @@ async def forget(space: Space, call: ForgetCall) -> Forgotten:
 
 def _remove_document(connection: sqlite3.Connection, source: str) -> Changes:
     return remove(connection, [source])
+
+
+async def _cool(space: Space, shards: Collection[int]) -> None:
+    """Have models give up what they keep of these shards by our order, with the text in it.
+
+    What a provider caches by itself ends with its lifetime, an hour at most.
+    """
+    for one in space.warmth.kept():
+        if one.shard in shards and one.handle is not None:
+            try:
+                model = await space.models.model(one.model, space.accounts)
+                await model.drop(one.handle)
+            except IfMemError as error:
+                log.warning("%s still holds shard %s: %s", one.model, one.shard, error.message)
+            else:
+                space.warmth.let_go(one, "a text was forgotten")
+    await asyncio.to_thread(space.models.remove_saved)
 
 
 async def _forget_finding(space: Space, finding_id: str) -> bool:

@@ -236,7 +236,7 @@ async def _prompt_of(space: Space, shard: int, card: ModelCard) -> Prompt | None
         return None
     context = await space.contexts.fetch(shard)
     text = await space.compute(space.shard_texts.of, context)
-    if text.tokens > await budget_of(space, space.settings.models, state, card):
+    if text.tokens > budget_of(space, space.settings.models, state.speciality, card):
         return None
     return shard_answer(text.text, "", structured=card.structured)
 

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from ifmem import clock
 from ifmem.domain.model import EXTRACTIVE
 from ifmem.domain.shard import Shard, Speciality
 from ifmem.engine.repacking import FILLED, HeldPart, PackedShard, plan_packing
-from ifmem.engine.shard_budgets import most_tokens, o200k_budget, shard_capacity
+from ifmem.engine.shard_budgets import shard_capacity
 from ifmem.engine.shard_models import model_of
 from ifmem.errors import IfMemError
 from ifmem.index.sentence_encoder import NAME
+from ifmem.runtime.shard_prompts import budget_of
 from ifmem.runtime.space import Space
 from ifmem.store import contents, embeddings, shards
 
@@ -71,19 +71,12 @@ async def repack(space: Space) -> Packed:
         return await space.finish(_repack(space))
 
 
-def budget_of(space: Space, number: int, speciality: Speciality) -> int | None:
+def bound_of(space: Space, number: int, speciality: Speciality) -> int | None:
     """o200k tokens that the model of a shard can take; None when no model bounds it."""
     name, _ = model_of(space.settings.models, number, speciality)
     if name == EXTRACTIVE:
         return None
-    card = space.models.card(name)
-    most = most_tokens(
-        card,
-        space.models.price(name, clock.now()),
-        quality_cap=space.settings.models.quality_cap,
-        max_output=space.settings.models.max_output,
-    )
-    budget = o200k_budget(most, space.calibration.factor(card, speciality))
+    budget = budget_of(space, space.settings.models, speciality, space.models.card(name))
     configured = space.settings.shards.capacity
     # Where the model bounds nothing, or is too small for shards of its own, nothing is packed.
     return budget if shard_capacity(configured, budget) < configured else None
@@ -94,7 +87,7 @@ def capacities(space: Space) -> dict[Speciality, int]:
     found = {}
     for speciality in Speciality:
         # A new shard has no number yet: an entry of the table that names one is not meant.
-        budget = budget_of(space, 0, speciality)
+        budget = bound_of(space, 0, speciality)
         found[speciality] = (
             space.settings.shards.capacity if budget is None else int(FILLED * budget)
         )
@@ -158,7 +151,7 @@ def _pack(space: Space, connection: sqlite3.Connection) -> Packed:
 
 
 def _packed_shard(space: Space, shard: Shard, connection: sqlite3.Connection) -> PackedShard:
-    budget = budget_of(space, shard.number, shard.speciality)
+    budget = bound_of(space, shard.number, shard.speciality)
     too_large = budget is not None and shard.tokens > budget
     # Only a shard that is cut needs its parts told apart: the others are looked at in passing.
     parts: Sequence[HeldPart] = (

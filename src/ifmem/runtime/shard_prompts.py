@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -139,7 +138,7 @@ async def fitting(
     Raises:
         ContextOverflow: rules, question and answer leave no room for a passage.
     """
-    most = await budget_of(asking.space, asking.models, state, card)
+    most = budget_of(asking.space, asking.models, state.speciality, card)
     if most < LEAST_TOKENS:
         raise ContextOverflow(
             f"{card.ref} has a window of {card.window:,} tokens, and models.max_output and "
@@ -149,7 +148,10 @@ async def fitting(
             window=card.window,
         )
     if not asking.by_passage and context.tokens <= most:
-        text = await asking.space.compute(_whole, asking.space, context)
+        # Behind nobody's search when there is nothing to compute.
+        text = asking.space.shard_texts.ready(context)
+        if text is None:
+            text = await asking.space.compute(_whole, asking.space, context)
         if text.tokens <= most:
             only = None if asking.digests is None else text.numbers(asking.digests)
             if only is not None and len(only) == len(text.documents):
@@ -158,16 +160,16 @@ async def fitting(
     return await passages_of(asking, context, min(most, MOST_EXCERPT_TOKENS), lacking)
 
 
-async def budget_of(space: Space, models: ModelSettings, state: ShardState, card: ModelCard) -> int:
+def budget_of(space: Space, models: ModelSettings, speciality: str, card: ModelCard) -> int:
     """o200k tokens of documents that a prompt of the model may hold."""
-    price = await asyncio.to_thread(space.models.price, str(card.ref), clock.now())
+    price = space.models.price(str(card.ref), clock.now())
     most = most_tokens(
         card,
         price,
         quality_cap=models.quality_cap,
         max_output=min(models.max_output, card.max_output),
     )
-    return o200k_budget(most, space.calibration.factor(card, state.speciality))
+    return o200k_budget(most, space.calibration.factor(card, speciality))
 
 
 def _whole(space: Space, context: Context) -> ShardText:

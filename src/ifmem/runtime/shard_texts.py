@@ -66,6 +66,11 @@ class ShardText:
         """o200k tokens of ``text``."""
         return tokens.count(self.text)
 
+    @property
+    def is_counted(self) -> bool:
+        """Asking for ``tokens`` takes no time."""
+        return "tokens" in self.__dict__
+
     def numbers(self, digests: Collection[str]) -> tuple[int, ...]:
         """The documents with these digests."""
         return tuple(one.number for one in self.documents if one.part.sha256 in digests)
@@ -86,6 +91,13 @@ class ShardTexts:
         self._texts.move_to_end(context.shard)
         while len(self._texts) > MOST_HELD:
             self._texts.popitem(last=False)
+        return held[1]
+
+    def ready(self, context: Context) -> ShardText | None:
+        """The text of a context when it is made and counted, without any work."""
+        held = self._texts.get(context.shard)
+        if held is None or held[0] is not context or not held[1].is_counted:
+            return None
         return held[1]
 
 

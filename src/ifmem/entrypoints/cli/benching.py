@@ -46,6 +46,7 @@ def register(app: typer.Typer) -> None:
     command(bench, "scale")(bench_scale)
     command(bench, "hot")(bench_hot)
     command(bench, "tokens")(bench_tokens)
+    command(bench, "overhead")(bench_overhead)
 
 
 def bench_load(
@@ -273,6 +274,16 @@ def bench_tokens(
         local_questions=local_questions,
         out=out,
     )
+
+
+def bench_overhead(
+    session: Session,
+    tokens: Annotated[int, typer.Option(min=30_000, help="Tokens to load.")] = 800_000,
+    n: Annotated[int, typer.Option(min=2, help="Questions.")] = 200,
+    out: Out = None,
+) -> None:
+    """What a question to models takes beyond the models, over whole shards."""
+    _bench(session, "overhead", tokens=tokens, n=n, out=out)
 
 
 def _bench(session: Session, name: str, **options: Any) -> None:
