@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/ifmem demo
 
 test: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 # What a change must also pass: lint, format, import layers, strict types.
 check: setup

@@ -17,6 +17,30 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:open_binary is deprecated:DeprecationWarning")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Whole files are handed to the processes that run them, in this order: the longest first, so
+    # that none is left alone with one at the end.
+    items.sort(key=lambda item: _LONGEST.get(item.path.name, len(_LONGEST) + _is_short(item)))
+
+
+_LONGEST = {
+    name: place
+    for place, name in enumerate(
+        (
+            "test_kill.py",
+            "test_model_contract.py",
+            "test_pages_run.py",
+            "test_bad_input.py",
+            "test_bench_durability.py",
+        )
+    )
+}
+
+
+def _is_short(item: pytest.Item) -> bool:
+    return item.path.parent.name not in {"system", "benchmarks", "entrypoints", "llm"}
+
+
 @pytest.fixture
 def watch_end() -> Callable[[int], Callable[[], bool]]:
     """For a process alive now: a question that waits until it is gone."""

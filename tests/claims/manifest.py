@@ -265,8 +265,8 @@ CLAIMS: Mapping[str, Claim] = {
         source="goal of this version",
         says="everything but the model takes at most 50 ms over four whole shards, 19 times of 20",
         measured_by=Measure(report="overhead", field="overhead.p95_ms", unit="ms, p95", at_most=50),
-        conditions="800K tokens, models that answer at once over loopback, one client; a question's "
-        "time less its longest call",
+        conditions="800K tokens, models that answer at once over loopback, one client; a "
+        "question's time less its longest call",
     ),
     "cost.hot": Claim(
         source="seed paper 3.1, read as cost",

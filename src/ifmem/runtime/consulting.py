@@ -131,7 +131,8 @@ async def _answer(routed: Routed, heard: Heard, *, started: int) -> Answer:
             disputed=bool(disagreements),
         ),
         missing=lacking or None,
-        shards=[_shape(one) for one in results],
+        # A shard without documents was asked nothing.
+        shards=[_shape(one) for one in results if not one.silent],
         disagreements=disagreements,
         unverified=unverified + (joined.struck if joined else 0),
         rounds=heard.rounds,
