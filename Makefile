@@ -22,7 +22,7 @@ demo: setup
 PYTEST := $(BIN)/python -m pytest -q --dist loadfile
 
 test: setup
-	$(PYTEST) -n 3 --no-loadscope-reorder --ignore tests/benchmarks
+	$(PYTEST) -n 4 --no-loadscope-reorder --ignore tests/benchmarks
 	$(PYTEST) -n 2 tests/benchmarks
 
 # What a change must also pass: lint, format, import layers, strict types.

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ifmem import tokens
 from ifmem.bus.task_steps import Accepted
 from ifmem.client import naming
 from ifmem.client.leased_task import LeasedTask
@@ -103,6 +104,8 @@ class Worker:
         if settings is None:
             settings = settings_for(Path.cwd(), space=space, redis=redis)
             settings = msgspec.structs.replace(settings, run=run or settings.run)
+        # Before anything is claimed: the first finding is as quick as the others.
+        await asyncio.to_thread(tokens.read_vocabulary)
         say = on_event or (lambda _: None)
         async with reach(settings, name=name, wait=wait, on_event=say) as member:
             work = TaskWork(member, on_event=say)
