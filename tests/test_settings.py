@@ -11,7 +11,8 @@ from ifmem.domain.document import Kind
 from ifmem.domain.shard import Speciality
 from ifmem.engine.placement import DEFAULT_RULES, speciality_of
 from ifmem.errors import ConfigError
-from ifmem.settings import Settings, as_flags, project_file, read_settings, user_file
+from ifmem.places import project_file
+from ifmem.settings import Settings, as_flags, read_settings, user_file
 
 CAPACITY = "shards.capacity"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import platformdirs
 
 from ifmem.domain.document import Kind
 from ifmem.domain.shard import Speciality
@@ -22,9 +22,9 @@ from ifmem.model_settings import (
     PriceEntry,
     ProviderEntry,
 )
+from ifmem.places import USER_FILE, project_file, user_config_directory, user_data_directory
 
 ENVIRONMENT_PREFIX = "IFMEM_"
-PROJECT_FILE = ".ifmem.toml"
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=366 * 86_400)]
@@ -101,6 +101,35 @@ class FindingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The newest findings kept on the bus; older ones are served from the store."""
 
 
+class McpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    calls_per_minute: Positive = 1_200
+    """Of one agent; half a minute's worth may come at once."""
+    concurrent_calls: Positive = 32
+    """Of one agent that are done at once; further ones are refused."""
+    max_request_bytes: Annotated[int, msgspec.Meta(ge=10_000)] = 4 * 1024 * 1024
+    """A larger request is refused: larger texts are loaded from files."""
+    connections: Positive = 256
+    """Shims, or HTTP connections, served at once."""
+
+
+class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8_765
+    """Of `ifmem serve`, on 127.0.0.1; 0 takes a free one."""
+    allow_hosts: tuple[str, ...] = ()
+    """Further Host headers to take: the names by which a proxy of your own reaches this port."""
+    issuer: str = ""
+    """The issuer whose JWTs are taken beside this home's tokens; empty: none."""
+    audience: str = ""
+    """What those JWTs must be made for."""
+    jwks: str = ""
+    """The file with that issuer's public keys, as a JWK set; it is read again when it changes."""
+
+
+class CaptureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    retention_days: Positive = 30
+    """What was captured longer ago is removed."""
+
+
 class PlacementEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     speciality: Speciality
     kinds: tuple[Kind, ...] = ()
@@ -137,6 +166,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ask: AskSettings = AskSettings()
     recall: RecallSettings = RecallSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    roots: tuple[str, ...] = ()
+    """Directories besides an agent's project whose files it may load and cite; a project's own
+    file cannot set them."""
+    mcp: McpSettings = McpSettings()
+    serve: ServeSettings = ServeSettings()
+    capture: CaptureSettings = CaptureSettings()
     findings: FindingSettings = FindingSettings()
     models: ModelSettings = ModelSettings()
     local: LocalSettings = LocalSettings()
@@ -151,8 +186,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def home_path(self) -> Path:
         """The home as an absolute path."""
-        home = self.home or platformdirs.user_data_dir("ifmem", appauthor=False)
-        return Path(home).expanduser().absolute()
+        home = Path(self.home) if self.home else user_data_directory(os.environ)
+        return home.expanduser().absolute()
 
     def placement_rules(self) -> tuple[PlacementRule, ...]:
         """The placement table as rules."""
@@ -189,7 +224,10 @@ def read_settings(
     ]
     for label, path in (("user", user_file(environment)), ("project", project_file(directory))):
         if path is not None and path.is_file():
-            layers.append((f"{label} {path}", _checked(str(path), _read_toml(path))))
+            values = _checked(str(path), _read_toml(path))
+            if label == "project":
+                _require_harmless(path, values)
+            layers.append((f"{label} {path}", values))
     layers.append(("environment", _checked("the environment", _from_environment(environment))))
     layers.append(("flag", _checked("the command line", dict(flags))))
     merged: dict[str, Origin] = {}
@@ -247,15 +285,7 @@ def user_file(environment: Mapping[str, str]) -> Path:
         if not Path(named).exists():
             raise ConfigError(f"IFMEM_CONFIG names {named}, which does not exist: correct it")
         return Path(named)
-    return Path(platformdirs.user_config_dir("ifmem", appauthor=False)) / "config.toml"
-
-
-def project_file(directory: Path) -> Path | None:
-    """The nearest ``.ifmem.toml`` at or above a directory."""
-    for folder in (directory, *directory.parents):
-        if (folder / PROJECT_FILE).is_file():
-            return folder / PROJECT_FILE
-    return None
+    return user_config_directory(environment) / USER_FILE
 
 
 def _read_toml(path: Path) -> dict[str, object]:
@@ -287,6 +317,17 @@ def _checked(place: str, values: dict[str, object]) -> dict[str, object]:
                 f"{place}: {name} = {str(value)[:80]!r} cannot be used: {error}", setting=name
             ) from error
     return values
+
+
+def _require_harmless(path: Path, values: Mapping[str, object]) -> None:
+    """Whoever wrote a project must not widen what its agents may read, or who may log in."""
+    for name in values:
+        if name == "roots" or name.startswith("serve."):
+            raise ConfigError(
+                f"{path}: {name} can only be set by you, not by a project: move it to your own "
+                "config.toml",
+                setting=name,
+            )
 
 
 def _names() -> list[str]:

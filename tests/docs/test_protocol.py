@@ -15,7 +15,7 @@ import pytest
 from ifmem.bus import server_side
 from ifmem.domain.finding import SCHEMA_VERSION
 from ifmem.errors import Failed, to_wire
-from ifmem.runtime import listing, service
+from ifmem.runtime import listing, verbs
 from ifmem.runtime.diagnosing import diagnose
 from ifmem.runtime.loading import load
 from ifmem.wire import accounts, answers, blob, calls, finding_json, keys, shapes
@@ -24,11 +24,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="
 WORDS = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any"}
 VERBS = {
     **{
-        name: service._VERBS[kind]
-        for name, kind in service._PARAMS.items()
-        if kind in service._VERBS and kind is not calls.AcknowledgeCall
+        name: verbs.VERBS[kind]
+        for name, kind in verbs.PARAMS.items()
+        if kind in verbs.VERBS and kind is not calls.AcknowledgeCall
     },
-    **service._LISTS,
+    **verbs.LISTS,
     "load": load,
     "status": listing.status,
     "doctor": diagnose,
@@ -129,7 +129,7 @@ def words(functions: dict[str, str], name: str) -> set[str]:
 
 def test_every_method_is_listed_with_its_parameters_and_its_result() -> None:
     listed = {bare(row[0]): (bare(row[1]), bare(row[2])) for row in rows(section("Methods"))}
-    expected = {name: kind.__name__ for name, kind in service._PARAMS.items()}
+    expected = {name: kind.__name__ for name, kind in verbs.PARAMS.items()}
     expected |= dict.fromkeys(("hello", "stop", "spaces"), "Nothing")
     assert {name: taken for name, (taken, _) in listed.items()} == expected
     for name, verb in VERBS.items():

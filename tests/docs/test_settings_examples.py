@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ifmem.settings import PROJECT_FILE, read_settings
+from ifmem.places import PROJECT_FILE
+from ifmem.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 _TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)

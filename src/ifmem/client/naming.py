@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict
 
 from ifmem.clock import stamp
 from ifmem.errors import Invalid
-from ifmem.settings import project_file
+from ifmem.places import project_file
 from ifmem.wire.calls import MAX_QUESTION_CHARACTERS, Filters
 
 Scope = Literal["project", "space"]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from ifmem import clock
 from ifmem.bus import embedded
@@ -18,20 +16,15 @@ from ifmem.engine.masking import mask
 from ifmem.errors import IfMemError, Invalid, Refused
 from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.llm.registry import Models
-from ifmem.runtime import listing, messaging, tasking
+from ifmem.runtime import listing
 from ifmem.runtime.bridging import bridge
-from ifmem.runtime.coordinating import coordinate, estimate
-from ifmem.runtime.costing import costs, list_ledger
 from ifmem.runtime.diagnosing import diagnose
-from ifmem.runtime.following import acknowledge, follow
-from ifmem.runtime.forgetting import forget
+from ifmem.runtime.following import follow
 from ifmem.runtime.listening import Emitter
-from ifmem.runtime.loading import load, load_rows, load_text
+from ifmem.runtime.loading import load
 from ifmem.runtime.opening import STORE, close_space, open_space
-from ifmem.runtime.querying import query
-from ifmem.runtime.recalling import recall
-from ifmem.runtime.remembering import list_findings, remember
 from ifmem.runtime.space import Space
+from ifmem.runtime.verbs import LISTS, VERBS, decoded
 from ifmem.settings import Settings
 from ifmem.store import audit
 from ifmem.wire import calls
@@ -99,7 +92,7 @@ class Service:
     async def _answer(self, request: calls.Request, emit: Emitter) -> Any:
         if request.method == "spaces":
             return self._list_spaces()
-        params = _decoded(request)
+        params = decoded(request)
         if isinstance(params, calls.UpCall):
             await self.space(request.space, adopt=params.adopt)
             return {}
@@ -164,9 +157,9 @@ class Service:
             case calls.DoctorCall():
                 return await diagnose(space, space.server, params)
             case calls.Nothing():
-                return await _LISTS[method](space)
+                return await LISTS[method](space)
             case _:
-                return await _VERBS[type(params)](space, params)
+                return await VERBS[type(params)](space, params)
 
     def _list_spaces(self) -> Page[SpaceShape]:
         folder = self.settings.home_path / "spaces"
@@ -183,78 +176,6 @@ def bus_directory(settings: Settings) -> Path:
     """Where the embedded server of a home keeps its data."""
     return settings.home_path / "bus"
 
-
-_PARAMS: dict[str, type[msgspec.Struct]] = {
-    "load": calls.LoadCall,
-    "load_text": calls.LoadTextCall,
-    "load_rows": calls.LoadRowsCall,
-    "ask": calls.AskCall,
-    "estimate": calls.EstimateCall,
-    "query": calls.QueryCall,
-    "recall": calls.RecallCall,
-    "remember": calls.RememberCall,
-    "findings": calls.FindingsCall,
-    "follow": calls.FollowCall,
-    "acknowledge": calls.AcknowledgeCall,
-    "forget": calls.ForgetCall,
-    "send": calls.SendCall,
-    "receive": calls.ReceiveCall,
-    "acknowledge_messages": calls.AcknowledgeMessagesCall,
-    "follow_topic": calls.FollowTopicCall,
-    "unfollow_topic": calls.UnfollowTopicCall,
-    "sources": calls.SourcesCall,
-    "costs": calls.CostsCall,
-    "ledger": calls.LedgerCall,
-    "task_post": calls.TaskPostCall,
-    "task_claim": calls.TaskClaimCall,
-    "task_renew": calls.TaskRenewCall,
-    "task_release": calls.TaskReleaseCall,
-    "task_finish": calls.TaskFinishCall,
-    "task_cancel": calls.TaskCancelCall,
-    "task_requeue": calls.TaskRequeueCall,
-    "task_show": calls.TaskCall,
-    "task_list": calls.TaskListCall,
-    "shards": calls.Nothing,
-    "workers": calls.Nothing,
-    "status": calls.StatusCall,
-    "doctor": calls.DoctorCall,
-    "up": calls.UpCall,
-}
-
-_VERBS: dict[type[msgspec.Struct], Callable[[Space, Any], Awaitable[Any]]] = {
-    calls.LoadTextCall: load_text,
-    calls.LoadRowsCall: load_rows,
-    calls.AskCall: coordinate,
-    calls.EstimateCall: estimate,
-    calls.QueryCall: query,
-    calls.RecallCall: recall,
-    calls.RememberCall: remember,
-    calls.FindingsCall: list_findings,
-    calls.AcknowledgeCall: acknowledge,
-    calls.ForgetCall: forget,
-    calls.SendCall: messaging.send,
-    calls.ReceiveCall: messaging.receive,
-    calls.AcknowledgeMessagesCall: messaging.acknowledge_messages,
-    calls.FollowTopicCall: messaging.follow_topic,
-    calls.UnfollowTopicCall: messaging.unfollow_topic,
-    calls.SourcesCall: listing.list_sources,
-    calls.CostsCall: costs,
-    calls.LedgerCall: list_ledger,
-    calls.TaskPostCall: tasking.post_task,
-    calls.TaskClaimCall: tasking.claim_task,
-    calls.TaskRenewCall: tasking.renew_task,
-    calls.TaskReleaseCall: tasking.release_task,
-    calls.TaskFinishCall: tasking.finish_task,
-    calls.TaskCancelCall: tasking.cancel_task,
-    calls.TaskRequeueCall: tasking.requeue_task,
-    calls.TaskCall: tasking.show_task,
-    calls.TaskListCall: tasking.list_tasks,
-}
-
-_LISTS: dict[str, Callable[[Space], Awaitable[Any]]] = {
-    "shards": listing.list_shards,
-    "workers": listing.list_workers,
-}
 
 _RETRIED = frozenset({"shards", "workers"})
 """Reads of the bus: tried once more after it was healed. A question does so itself, for its own
@@ -279,16 +200,6 @@ async def _note_refusal(space: Space, method: str, error: IfMemError) -> None:
     # An audit that cannot be written must not hide the error that it is about.
     with contextlib.suppress(IfMemError):
         await space.write(lambda connection: audit.note(connection, **row))
-
-
-def _decoded(request: calls.Request) -> msgspec.Struct:
-    kind = _PARAMS.get(request.method)
-    if kind is None:
-        raise Invalid(f"there is no method {request.method[:60]!r}")
-    try:
-        return msgspec.json.decode(request.params, type=kind)
-    except msgspec.MsgspecError as error:
-        raise Invalid(f"{request.method}: {error}") from error
 
 
 def _throttled(emit: Emitter) -> Callable[[int, int, str], None]:

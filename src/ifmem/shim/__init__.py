@@ -1,0 +1,1 @@
+"""What agents start: the stdio shim and the hook, of the standard library only."""
