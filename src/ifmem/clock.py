@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,11 @@ def in_seconds(duration: timedelta) -> float:
 def new_id() -> str:
     """A random uuid, for a finding whose author gave none."""
     return str(uuid.uuid4())  # noqa: TID251 - this is the one place
+
+
+def new_secret() -> str:
+    """256 bits of chance that nobody can guess, as 43 letters, digits, ``-`` and ``_``."""
+    return secrets.token_urlsafe(32)
 
 
 def chance() -> float:

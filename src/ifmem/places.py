@@ -11,6 +11,8 @@ from pathlib import Path
 
 PROJECT_FILE = ".ifmem.toml"
 USER_FILE = "config.toml"
+SPOOL = "captured.jsonl"
+"""In the home: what hooks saw while no daemon ran."""
 
 
 def user_data_directory(environment: Mapping[str, str]) -> Path:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from ifmem.errors import NotPermitted
 
 DAEMON_SOCKET = "daemon.sock"
+MCP_SOCKET = "mcp.sock"
+"""Where the shims of agents speak MCP with the daemon."""
 MAX_SOCKET_BYTES = 100
 """The kernel takes 107 bytes on Linux and 103 on macOS, without the closing NUL."""
 
@@ -24,6 +24,9 @@ def socket_path(home: Path, name: str) -> Path:
     plain = home / name
     if len(os.fsencode(plain)) <= MAX_SOCKET_BYTES:
         return plain
+    # Needed for long paths only, and every hook of an agent pays for what is imported above.
+    import hashlib
+
     short = f"{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}-{name}"
     for place in _private_places():
         if len(os.fsencode(place / short)) <= MAX_SOCKET_BYTES:
@@ -37,6 +40,8 @@ def socket_path(home: Path, name: str) -> Path:
 
 def _private_places() -> list[Path]:
     """Where short socket paths may lie: the user's run-time directory, else a temporary one."""
+    import tempfile
+
     own = f"ifmem-{os.geteuid()}"
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     places = [Path(runtime)] if runtime and Path(runtime).is_dir() else []

@@ -23,6 +23,11 @@ def read_vocabulary() -> None:
     _encoding()
 
 
+def is_ready() -> bool:
+    """True once it was read: counting takes no longer than the text is long."""
+    return _encoding.cache_info().currsize > 0
+
+
 def count(text: str) -> int:
     """Tokens of a text; beyond half a million characters, the sum over blocks of whole lines."""
     if len(text) <= _BLOCK_CHARACTERS:

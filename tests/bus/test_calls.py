@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 import redis
-from redis.asyncio import Redis
 
+from ifmem.bus.address import read_url
 from ifmem.bus.bus import Bus
 from ifmem.bus.calls import KEPT_SECONDS, MOST_UNREAD, MOST_WAITING, Asked, Calls
+from ifmem.bus.client import open_client
 from ifmem.clock import monotonic
 from ifmem.errors import Invalid, NotFound, OutcomeUnknown, Unavailable, to_wire
 from ifmem.wire.forwarded import (
@@ -44,8 +45,8 @@ class Scene:
 
     def __init__(self, url: str, plain: redis.Redis) -> None:
         self.plain = plain
-        self._client = Redis.from_url(url, protocol=3)
-        self._blocking = Redis.from_url(url, protocol=3, socket_timeout=None)
+        self._client = open_client(read_url(url), True, None)
+        self._blocking = open_client(read_url(url), True, None, socket_timeout=None)
         self.bus = Bus(self._client, blocking=self._blocking)
         self.calls: Calls = self.bus.calls
         self.events: list[dict[str, Any]] = []

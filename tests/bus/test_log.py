@@ -200,7 +200,9 @@ def test_a_commit_makes_findings_durable_trims_the_log_and_wakes_writers(
         assert await bus.log.backlog() == 0
         state = await bus.log.state()
         assert state is not None
-        assert (state.drained, await bus.log.barrier()) == (entries[-1], entries[-1])
+        assert state.drained == entries[-1]
+        # An empty log has nothing to wait for: a bridge that starts now would wait for ever.
+        assert await bus.log.barrier() == "0-0"
         assert await bus.findings.stored() == 2
         assert json.loads(listener.get_message(timeout=PATIENCE_S)["data"]) == {
             "drained": entries[-1],

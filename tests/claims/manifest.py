@@ -64,6 +64,11 @@ def _hot(field: str, **bound: float) -> Measure:
     return Measure(report="hot", field=field, unit="×", **bound)
 
 
+def _agents(field: str, unit: str, **bound: float) -> Measure:
+    return Measure(report="agents", field=field, unit=unit, **bound)
+
+
+_ONE_AGENT = "one agent that speaks JSON-RPC and nothing more, 2,000 tokens a reply"
 _LOOPS = (
     "50 questions over 200K tokens, Claude Haiku 5.5's prices, by its protocol on loopback with "
     "the vendor's caching rules; no live call"
@@ -267,6 +272,61 @@ CLAIMS: Mapping[str, Claim] = {
         measured_by=Measure(report="overhead", field="overhead.p95_ms", unit="ms, p95", at_most=50),
         conditions="800K tokens, models that answer at once over loopback, one client; a "
         "question's time less its longest call",
+    ),
+    "agents.start": Claim(
+        source="goal of this version",
+        says="an agent's shim has the list of tools 100 ms after its start",
+        measured_by=_agents("first_list.p50_ms", "ms, p50", at_most=100),
+        conditions="a daemon runs that has served agents before",
+    ),
+    "agents.start.cold": Claim(
+        source="goal of this version",
+        says="a daemon that must be started answers within 1.5 seconds",
+        measured_by=_agents("cold_daemon.p50_ms", "ms, p50", at_most=1_500),
+        conditions="a loaded memory; without the import of the MCP side, which the first tool "
+        "call of a cold start waits for as well (`cold_answer` in the report)",
+    ),
+    "agents.recall.stdio": Claim(
+        source="goal of this version",
+        says="an agent's recall over stdio takes at most 5 ms at 0.8M tokens",
+        measured_by=_agents("recall.stdio_1.p50_ms", "ms, p50", at_most=5),
+        conditions=_ONE_AGENT,
+    ),
+    "agents.recall.stdio.p99": Claim(
+        source="goal of this version",
+        says="the same at most 25 ms, 99 times of 100",
+        measured_by=_agents("recall.stdio_1.p99_ms", "ms, p99", at_most=25),
+        conditions=_ONE_AGENT,
+    ),
+    "agents.recall.http": Claim(
+        source="goal of this version",
+        says="an agent's recall over HTTP takes at most 5 ms at 0.8M tokens",
+        measured_by=_agents("recall.http_1.p50_ms", "ms, p50", at_most=5),
+        conditions=_ONE_AGENT,
+    ),
+    "agents.recall.http.p99": Claim(
+        source="goal of this version",
+        says="the same at most 25 ms, 99 times of 100",
+        measured_by=_agents("recall.http_1.p99_ms", "ms, p99", at_most=25),
+        conditions=_ONE_AGENT,
+    ),
+    "agents.shim.memory": Claim(
+        source="goal of this version",
+        says="a shim takes at most 20 MB of memory",
+        measured_by=_agents("shim_mb", "MB resident", at_most=20),
+        conditions="after a thousand recalls",
+    ),
+    "agents.heard": Claim(
+        source="goal of this version",
+        says="an agent hears within 20 ms of what another stores, half of the time",
+        measured_by=_agents("heard.p50_ms", "ms, p50", at_most=20),
+        conditions="two shims on one machine; from the call that stores it",
+    ),
+    "agents.lost": Claim(
+        source="goal of this version",
+        says="an agent that was away misses no finding",
+        measured_by=_agents("lost", "findings", at_most=0),
+        conditions="1,000 findings, ten disconnections, caught up by `changes`",
     ),
     "cost.hot": Claim(
         source="seed paper 3.1, read as cost",

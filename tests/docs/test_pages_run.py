@@ -38,7 +38,10 @@ def test_there_are_pages_to_follow() -> None:
     assert "README.md" in EXAMPLES
 
 
-NEEDS = {"docs/howto/local-model.md": "xllamacpp"}
+NEEDS = {
+    "docs/howto/local-model.md": "xllamacpp",
+    "docs/howto/connect-an-agent.md": "mcp",
+}
 """Pages about an extra, and what it brings."""
 
 
@@ -68,6 +71,7 @@ def test_the_examples_run_as_they_stand(
     )
     monkeypatch.chdir(project)
     monkeypatch.setenv("IFMEM_HOME", str(tmp_path.resolve() / "home"))
+    monkeypatch.setenv("IFMEM_RETRIEVAL_SEMANTIC", "off")
     for example in examples:
         code = compile(example, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         coroutine = eval(code, {"__name__": "example"})

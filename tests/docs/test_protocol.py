@@ -15,7 +15,7 @@ import pytest
 from ifmem.bus import server_side
 from ifmem.domain.finding import SCHEMA_VERSION
 from ifmem.errors import Failed, to_wire
-from ifmem.runtime import listing, verbs
+from ifmem.runtime import granting, listing, verbs
 from ifmem.runtime.diagnosing import diagnose
 from ifmem.runtime.loading import load
 from ifmem.wire import accounts, answers, blob, calls, finding_json, keys, shapes
@@ -130,6 +130,7 @@ def words(functions: dict[str, str], name: str) -> set[str]:
 def test_every_method_is_listed_with_its_parameters_and_its_result() -> None:
     listed = {bare(row[0]): (bare(row[1]), bare(row[2])) for row in rows(section("Methods"))}
     expected = {name: kind.__name__ for name, kind in verbs.PARAMS.items()}
+    expected |= {name: kind.__name__ for name, kind in granting.PARAMS.items()}
     expected |= dict.fromkeys(("hello", "stop", "spaces"), "Nothing")
     assert {name: taken for name, (taken, _) in listed.items()} == expected
     for name, verb in VERBS.items():

@@ -21,6 +21,11 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_of_settings_is_read_as_it_stands(example: str, tmp_path: Path) -> None:
-    (tmp_path / PROJECT_FILE).write_text(example, encoding="utf-8")
-    _, origins = read_settings(flags={}, environment={}, directory=tmp_path)
-    assert any(one.origin.startswith("project ") for one in origins)
+    # What a project may not set stands in the user's own file.
+    of_the_user = re.search(r"^(\[serve\]|roots)", example, re.MULTILINE) is not None
+    path = tmp_path / ("config.toml" if of_the_user else PROJECT_FILE)
+    path.write_text(example, encoding="utf-8")
+    environment = {"IFMEM_CONFIG": str(path)} if of_the_user else {}
+    _, origins = read_settings(flags={}, environment=environment, directory=tmp_path)
+    label = "user " if of_the_user else "project "
+    assert any(one.origin.startswith(label) for one in origins)

@@ -49,6 +49,8 @@ SHAPES = {
     "groq": "gs" + "k_" + MIX + MIX,
     "vault": "hv" + "s." + MIX,
     "docker": "dckr" + "_pat_" + MIX[:27],
+    "ifmem": "if" + "m_" + MIX[:43],
+    "ifmem-with-signs": "if" + "m_-_a-" + MIX[:39],
 }
 
 ASSIGNED = [
@@ -253,3 +255,21 @@ def test_masking_a_structure_twice_is_masking_it_once(value: object) -> None:
 def test_a_mask_does_not_name_what_follows_it(text: str) -> None:
     once = mask(text).text
     assert mask(once) == Masked(once, 0)
+
+
+@pytest.mark.parametrize("held", ["hunter" + "2", 7316054829, ["a", "b"], {"deep": ["er"]}, 1.5])
+def test_whatever_lies_under_a_credentials_key_is_masked_whole(held: object) -> None:
+    masked, count = mask_values({"x": [{"pass" + "word": held}]})
+    assert (masked, count) == ({"x": [{"password": "[masked:password]"}]}, 1)
+
+
+def test_credentials_are_masked_in_keys_and_however_deep_they_lie() -> None:
+    deep: object = SHAPES["anthropic"]
+    for _ in range(50):
+        deep = {"k": [deep]}
+    keyed = {SHAPES["anthropic"]: 1, SHAPES["openai"]: (None, True, SHAPES["jwt"])}
+    masked, count = mask_values([deep, keyed])
+    assert count == 4
+    text = json.dumps(masked)
+    assert not any(SHAPES[kind] in text for kind in ("anthropic", "openai", "jwt"))
+    assert "[masked:anthropic-key]" in text and "null, true" in text

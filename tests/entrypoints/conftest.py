@@ -78,6 +78,12 @@ class CommandLine:
         return found
 
 
+@pytest.fixture(scope="session")
+def command_line() -> type[CommandLine]:
+    """For a home that a module's tests share."""
+    return CommandLine
+
+
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[CommandLine]:
     """A home of its own, for what starts, ends and kills daemons."""

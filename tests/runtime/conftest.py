@@ -156,6 +156,9 @@ class RuleModels:
     async def model(self, name: str, accounts: Accounts) -> LanguageModel:
         return Metered(self._known(name), accounts, lambda at: PRICE, counts=self._counts)
 
+    def remove_saved(self) -> None:
+        return None
+
     async def aclose(self) -> None:
         return None
 

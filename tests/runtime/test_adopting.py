@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ifmem.domain.finding import Citation, CitationStatus, Trust
+from ifmem.domain.finding import Citation, CitationStatus, Finding, Trust
 from ifmem.errors import Invalid, Unavailable
 from ifmem.runtime.adopting import Adopter, adopted
 from ifmem.wire.envelopes import Hint
@@ -77,11 +77,10 @@ def test_a_bus_that_takes_nothing_now_is_waited_for_and_bad_writes_are_kept() ->
     async def read(finding_id: str) -> bytes | None:
         return values.get(finding_id)
 
-    async def publish(finding_id: str, body: bytes, head: str) -> None:
+    async def publish(finding: Finding) -> None:
         if refusals:
             raise refusals.pop()
-        assert head.startswith("{") and json.loads(body)["finding_id"] == finding_id
-        published.append(finding_id)
+        published.append(finding.finding_id)
         done.set()
 
     async def dead_letter(**fields: Any) -> None:
@@ -102,7 +101,6 @@ def test_a_bus_that_takes_nothing_now_is_waited_for_and_bad_writes_are_kept() ->
     asyncio.run(story())
     assert published == [ID]
     assert [letter["reason"][:15] for letter in letters] == ["this is no JSON", "the value at fi"]
-    assert len(letters[0]["message"]) == 2_000
 
 
 def test_a_flood_of_hints_is_bounded() -> None:

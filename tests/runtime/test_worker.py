@@ -34,7 +34,7 @@ from ifmem.wire.log_entries import Verdict
 from ifmem.wire.queries import Query, Response, read_response
 
 PATIENCE_S = 60.0
-SHORT = timedelta(milliseconds=300)
+SHORT = timedelta(seconds=2)
 BRIDGE = "the-bridge"
 
 

@@ -52,7 +52,10 @@ def test_a_passage_knows_where_it_stands(database: Database, save: Save) -> None
         said_at="2026-01-02",
         locator="row 1",
         text="two\n",
+        loaded_at="2026-01-02T03:04:05.000Z",
     )
+    assert second.time == "2026-01-02"
+    assert second.author == "ada"
     assert second.public_id == f"{digest[:16]}:1"
     assert second.is_turn
     assert database.read(lambda c: list(contents.passages_after(c, 0))) == [first, second]

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 
+from ifmem.client import launch
+from ifmem.client.verbs import Verbs
 from ifmem.clock import monotonic
+from ifmem.errors import IfMemError
+from ifmem.settings import Settings, read_settings
+from ifmem.wire import keys
 
 PATIENCE_S = 60.0
 SETTLED_NS = 1_700_000_000_000_000_000
@@ -56,6 +64,12 @@ class Installation:
     directory: Path
     """Where the person stands."""
     environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        """What a command would read."""
+        variables = self._variables(None)
+        return read_settings(flags={}, environment=variables, directory=self.directory)[0]
 
     def start(self, *args: object, environment: dict[str, str] | None = None) -> Any:
         return subprocess.Popen(
@@ -98,30 +112,66 @@ class Installation:
         return settled(target)
 
     def status(self) -> Any:
-        return self("status", "--json", "--show-secrets").json
+        """Everything at a glance; what does not run yet is started."""
+        seen = self._asked(lambda memory: memory.status(show_secrets=True))
+        return seen or self("status", "--json", "--show-secrets").json
 
     def sources(self) -> list[Any]:
         """Every source, over all pages."""
         items: list[Any] = []
         after = ""
         while True:
-            page = self("sources", "--json", "--after", after).json
+            page = self._asked(partial(Verbs.sources, after=after))
+            page = page or self("sources", "--json", "--after", after).json
             items += page["items"]
             after = page["next"]
             if after is None:
                 return items
 
+    def findings(self) -> list[Any]:
+        """Every finding, oldest first."""
+
+        async def all_of_them(memory: Verbs) -> list[dict[str, Any]]:
+            return [line.finding async for line in memory.findings()]
+
+        return self._asked(all_of_them) or self("findings", "--json").lines
+
     def bus(self, url: str | None = None) -> redis.Redis:
-        """The bus as any other client sees it."""
-        return redis.Redis.from_url(url or self.status()["redis"]["url"], decode_responses=True)
+        """The bus as any other client sees it; without a URL, once the daemon listens to it."""
+        if url is not None:
+            return redis.Redis.from_url(url, decode_responses=True)
+        client = redis.Redis.from_url(self.status()["redis"]["url"], decode_responses=True)
+        channel = keys.Keys(self.settings.space).of(keys.CHANNEL_FINDINGS)
+        deadline = monotonic() + PATIENCE_S
+        while not client.pubsub_numsub(channel)[0][1]:
+            assert monotonic() < deadline, "the daemon does not subscribe to its channels"
+            select.select([], [], [], 0.01)
+        return client
 
     def daemon_pid(self) -> int:
         return int(self.status()["daemon_pid"])
 
     def down(self) -> None:
-        if self.home.is_dir():
-            run = finished(self.start("down"))
-            assert run.code == 0, run.err
+        asyncio.run(launch.stop(Settings(home=str(self.home))))
+
+    def _asked(self, question: Callable[[Verbs], Coroutine[Any, Any, object]]) -> Any:
+        """What a running daemon answers, as JSON would have it, without a process; else None."""
+
+        async def answer() -> Any:
+            settings = self.settings
+            if (connection := await launch.join(settings)) is None:
+                return None
+            try:
+                given = await question(Verbs(connection, settings, self.directory))
+                return json.loads(msgspec.json.encode(given))
+            finally:
+                await connection.close()
+
+        try:
+            return asyncio.run(answer())
+        except IfMemError:
+            # It was just ending, for instance. A command knows what to do or say.
+            return None
 
     def _variables(self, further: dict[str, str] | None) -> dict[str, str]:
         plain = {k: v for k, v in os.environ.items() if not k.startswith(("IFMEM_", "XDG_"))}
@@ -153,14 +203,26 @@ def settled(path: Path) -> Path:
 @pytest.fixture
 def install(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
     """Makes installations, each with its own home; all are down at the end."""
+    yield from _installing(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def install_shared(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Installation]]:
+    """Makes installations for all tests of a module that change nothing another looks at."""
+    yield from _installing(tmp_path_factory.mktemp("shared"))
+
+
+def _installing(below: Path) -> Iterator[Callable[..., Installation]]:
     made: list[Installation] = []
 
     def make(name: str = "home", **environment: str) -> Installation:
-        directory = tmp_path / "desk"
+        directory = below / "desk"
         directory.mkdir(exist_ok=True)
         (directory / "config.toml").touch()
         variables = {f"IFMEM_{key.upper()}": value for key, value in environment.items()}
-        made.append(Installation(tmp_path / name, directory, variables))
+        made.append(Installation(below / name, directory, variables))
         return made[-1]
 
     yield make
@@ -324,7 +386,7 @@ class Writer:
         return "\n".join(parts)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def writer() -> Callable[[int], Writer]:
     """Writers by their seed."""
     return Writer

@@ -26,12 +26,22 @@ CLAIM = "The anchor weighs nine hundredweight."
 def contents(ifmem: Any) -> Any:
     """Everything the store holds, as far as people can see it."""
     sources = [(s["source"], s["sha256"], s["tokens"], s["shards"]) for s in ifmem.sources()]
-    findings = [line["finding_id"] for line in ifmem("findings", "--json").lines]
+    findings = [one["finding_id"] for one in ifmem.findings()]
     return sources, findings, ifmem.status()["context_active"]
 
 
+@pytest.fixture(scope="module")
+def loaded(install_shared: Any, writer: Any) -> Any:
+    """One for all who do not change what it holds."""
+    return filled(install_shared(), writer)
+
+
 @pytest.fixture
-def loaded(ifmem: Any, writer: Any) -> Any:
+def own(ifmem: Any, writer: Any) -> Any:
+    return filled(ifmem, writer)
+
+
+def filled(ifmem: Any, writer: Any) -> Any:
     ifmem.write("notes/page.md", writer(1).prose(40))
     ifmem("load", "notes")
     ifmem("remember", CLAIM)
@@ -203,29 +213,29 @@ def test_a_home_of_another_user_is_refused(install: Any) -> None:
     os.chown(ifmem.home, 0, 0)
 
 
-def test_a_store_of_a_newer_version_is_left_alone(loaded: Any) -> None:
-    before = contents(loaded)
-    loaded.down()
-    path = loaded.home / "spaces" / "default" / "store.sqlite"
+def test_a_store_of_a_newer_version_is_left_alone(own: Any) -> None:
+    before = contents(own)
+    own.down()
+    path = own.home / "spaces" / "default" / "store.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as store:
         (version,) = store.execute("PRAGMA user_version").fetchone()
         store.execute("PRAGMA user_version = 999")
     data = path.read_bytes()
-    run = loaded("status", code=1)
+    run = own("status", code=1)
     assert "schema 999" in run.told()
     assert "update ifmem" in run.told()
     assert path.read_bytes() == data
     with contextlib.closing(sqlite3.connect(path)) as store:
         store.execute(f"PRAGMA user_version = {version}")
-    assert contents(loaded) == before
+    assert contents(own) == before
 
 
-def test_a_damaged_store_is_told_and_left_alone(loaded: Any) -> None:
-    loaded.down()
-    path = loaded.home / "spaces" / "default" / "store.sqlite"
+def test_a_damaged_store_is_told_and_left_alone(own: Any) -> None:
+    own.down()
+    path = own.home / "spaces" / "default" / "store.sqlite"
     path.write_bytes(b"this is a letter, not a store" * 400)
     data = path.read_bytes()
-    run = loaded("status", code=1)
+    run = own("status", code=1)
     assert "damaged" in run.told()
     assert str(path) in run.told()
     assert path.read_bytes() == data

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from ifmem import Invalid, Memory, tokens
-from ifmem.settings import Settings
 
 _LETTERS = string.ascii_letters + string.digits
 _HEX = "0123456789abcdef"
@@ -155,7 +154,7 @@ def test_every_quote_stands_in_its_source_and_a_changed_source_is_stale(
 def test_a_quote_that_does_not_stand_in_its_source_is_refused(ifmem: Any) -> None:
     path = ifmem.write("docs/bell.md", "# Bell\n\nThe bell was cast in 1702.\n")
     ifmem("load", "docs")
-    with Memory.open_sync(settings=Settings(home=str(ifmem.home))) as memory:
+    with Memory.open_sync(settings=ifmem.settings) as memory:
         for quote, lines in (("cast in 1703", [3, 3]), ("cast in 1702", [1, 1])):
             with pytest.raises(Invalid, match="word for word"):
                 memory.remember(
@@ -196,25 +195,30 @@ def test_what_is_nearly_the_same_is_kept_twice(ifmem: Any) -> None:
 # 7: bounded
 
 
-@pytest.mark.parametrize("budget", [1, 25, 300, 2_000])
-def test_a_reply_keeps_its_token_cap(ifmem: Any, writer: Any, budget: int) -> None:
+@pytest.fixture(scope="module")
+def matching(install_shared: Any, writer: Any) -> Any:
+    """Far more that matches than any answer may hold; for all who only ask."""
+    ifmem = install_shared()
     ifmem.write("docs/long.md", writer(6).prose(900))
     ifmem("load", "docs")
     for number in range(5):
         ifmem("remember", f"The quiet harbor was swept {number} times.")
-    found = ifmem("recall", "quiet harbor lantern", "--max-tokens", budget, "--json").json
+    return ifmem
+
+
+@pytest.mark.parametrize("budget", [1, 25, 300, 2_000])
+def test_a_reply_keeps_its_token_cap(matching: Any, budget: int) -> None:
+    found = matching("recall", "quiet harbor lantern", "--max-tokens", budget, "--json").json
     texts = [p["text"] for p in found["passages"]] + [f["claim"] for f in found["findings"]]
     assert sum(map(tokens.count, texts)) <= found["tokens"] <= budget
     if budget >= 300:
         assert texts
-    few = ifmem("recall", "quiet harbor lantern", "--limit", "3", "--json").json
+    few = matching("recall", "quiet harbor lantern", "--limit", "3", "--json").json
     assert len(few["passages"]) + len(few["findings"]) == 3
 
 
-def test_an_answer_is_short_however_much_matches(ifmem: Any, writer: Any) -> None:
-    ifmem.write("docs/long.md", writer(6).prose(900))
-    ifmem("load", "docs")
-    answer = ifmem("ask", "What does the quiet harbor lantern carry?", "--json").json
+def test_an_answer_is_short_however_much_matches(matching: Any) -> None:
+    answer = matching("ask", "What does the quiet harbor lantern carry?", "--json").json
     assert len(answer["citations"]) <= 3
     assert tokens.count(answer["answer"] or "") <= 300
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from ifmem import Memory
-from ifmem.settings import Settings
 
 QUESTIONS = 10
 IN_CLOSE_NOWRITE = 0x10
@@ -66,7 +65,7 @@ def openings(document: Path) -> Iterator[Openings]:
 def test_ten_questions_read_the_source_once(ifmem: Any, document: Path, openings: Openings) -> None:
     first = ifmem("load", "archive", "--json").json
     assert (first["read"], first["unchanged"]) == (1, 0)
-    with Memory.open_sync(settings=Settings(home=str(ifmem.home))) as memory:
+    with Memory.open_sync(settings=ifmem.settings) as memory:
         for _ in range(QUESTIONS):
             answer = memory.ask("Who is the warden of the salt store?")
             assert answer.found
@@ -103,7 +102,7 @@ def test_the_hot_context_is_fetched_from_the_bus_once(ifmem: Any, document: Path
     ifmem("load", "archive")
     with (
         ifmem.bus() as bus,
-        Memory.open_sync(settings=Settings(home=str(ifmem.home))) as memory,
+        Memory.open_sync(settings=ifmem.settings) as memory,
     ):
         memory.ask("Who is the warden of the salt store?")
         sent = bus.info("stats")["total_net_output_bytes"]

@@ -19,7 +19,6 @@ from ifmem import Memory
 from ifmem.bus.embedded import find
 from ifmem.clock import monotonic
 from ifmem.errors import IfMemError
-from ifmem.settings import Settings
 
 KILLS = 50
 FILES = 1_300
@@ -44,7 +43,7 @@ def tree(ifmem: Any, writer: Any) -> Path:
 
 def state(ifmem: Any) -> tuple[set[Any], dict[int, Any], int]:
     """What a load must always lead to, whatever happened on the way."""
-    with Memory.open_sync(settings=Settings(home=str(ifmem.home))) as memory:
+    with Memory.open_sync(settings=ifmem.settings) as memory:
         sources = {
             (one.source, one.sha256, one.passages, one.tokens, tuple(one.shards))
             for one in memory.sources(limit=10_000)
@@ -116,7 +115,7 @@ class Rememberer(threading.Thread):
         super().__init__(name=name)
         self.acknowledged: list[str] = []
         self.interrupted = 0
-        self._settings = Settings(home=str(ifmem.home))
+        self._settings = ifmem.settings
         self._ending = threading.Event()
 
     def end(self) -> None:

@@ -17,7 +17,6 @@ import pytest
 from ifmem import Memory
 from ifmem.bus.embedded import find
 from ifmem.errors import OutcomeUnknown, Refused, Unavailable
-from ifmem.settings import Settings
 
 FINDINGS = 1_000
 AT_ONCE = 50
@@ -29,7 +28,7 @@ def told(ifmem: Any, act: Callable[[Memory], Coroutine[Any, Any, Value]]) -> Val
     """What some calls to a memory return."""
 
     async def run() -> Value:
-        async with Memory.open(settings=Settings(home=str(ifmem.home))) as memory:
+        async with Memory.open(settings=ifmem.settings) as memory:
             return await act(memory)
 
     return asyncio.run(run())

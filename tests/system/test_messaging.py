@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from ifmem import Invalid, Memory, Refused
-from ifmem.settings import Settings
 
 PATIENCE_S = 60
 
@@ -22,7 +21,7 @@ def run(ifmem: Any, work: Callable[[Memory], Awaitable[Any]]) -> Any:
     """What ``work`` returns with a memory; fails when it takes unreasonably long."""
 
     async def main() -> Any:
-        settings = Settings(home=str(ifmem.home))
+        settings = ifmem.settings
         async with asyncio.timeout(PATIENCE_S), Memory.open(settings=settings) as memory:
             return await work(memory)
 

@@ -11,7 +11,6 @@ import pytest
 from ifmem import BlockingMemory, Memory
 from ifmem.benchmarks.filled_store import PER_TASK, fill, finding_id, task_of
 from ifmem.clock import stopwatch_ns
-from ifmem.settings import Settings
 
 FINDINGS = 100_000
 MANY = 20
@@ -28,7 +27,7 @@ def memory(ifmem: Any) -> Iterator[BlockingMemory]:
     """A memory that begins with findings put straight into the store, as after a long life."""
     ifmem.home.mkdir(mode=0o700)
     fill(ifmem.home, FINDINGS)
-    with Memory.open_sync(settings=Settings(home=str(ifmem.home))) as opened:
+    with Memory.open_sync(settings=ifmem.settings) as opened:
         yield opened
 
 
@@ -82,7 +81,7 @@ def test_the_window_on_the_bus_stays_and_older_findings_come_from_the_store(
 ) -> None:
     ifmem = install(findings_window="10")
     ifmem("up")
-    with Memory.open_sync(settings=Settings(home=str(ifmem.home))) as memory:
+    with Memory.open_sync(settings=ifmem.settings) as memory:
         ids = [memory.remember(f"Barrel {n} is full.").finding_id for n in range(25)]
         with ifmem.bus() as bus:
             on_bus = {name.removeprefix("finding:") for name in bus.keys("finding:*")}

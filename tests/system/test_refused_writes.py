@@ -12,7 +12,6 @@ import pytest
 import redis
 
 from ifmem import BlockingMemory, Invalid, Memory
-from ifmem.settings import Settings
 
 ID = "00000000-0000-4000-8000-{:012x}"
 LONG = "x" * 32_001
@@ -37,7 +36,7 @@ BAD_FIELDS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.fixture
 def memory(ifmem: Any) -> Iterator[BlockingMemory]:
-    with Memory.open_sync(settings=Settings(home=str(ifmem.home))) as opened:
+    with Memory.open_sync(settings=ifmem.settings) as opened:
         opened.remember("The scale is level.")
         yield opened
 

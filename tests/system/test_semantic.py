@@ -39,6 +39,18 @@ def rows(ifmem: Any, table: str = "passage_embedding") -> int:
 
 
 @needs_the_extra
+def test_the_model_is_loaded_once_there_is_something_to_search(
+    ifmem: Any, eventually: Callable[..., Any]
+) -> None:
+    maps = Path(f"/proc/{ifmem.daemon_pid()}/maps")
+    ifmem("tasks", "post", "Mend the gate.")
+    assert "onnxruntime" not in maps.read_text()
+    ifmem("remember", "The gate is broken.")
+    eventually(lambda: "onnxruntime" in maps.read_text())
+    eventually(lambda: is_embedded(ifmem))
+
+
+@needs_the_extra
 def test_a_daemon_killed_while_embedding_goes_on_where_it_was(
     ifmem: Any, writer: Any, eventually: Callable[..., Any], watch_end: Any
 ) -> None:

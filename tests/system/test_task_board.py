@@ -113,6 +113,12 @@ def test_runs_have_their_own_tasks_and_findings(ifmem: Any) -> None:
     assert ifmem("tasks", "list", "--run", "tuesday", "--json").json["items"] == []
 
 
+@pytest.fixture(scope="module")
+def empty(install_shared: Any) -> Any:
+    """For all who may post nothing."""
+    return install_shared()
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
@@ -131,10 +137,10 @@ def test_runs_have_their_own_tasks_and_findings(ifmem: Any) -> None:
     ],
 )
 def test_bad_input_is_refused_in_one_sentence_and_stores_nothing(
-    ifmem: Any, words: list[str], code: int
+    empty: Any, words: list[str], code: int
 ) -> None:
-    ifmem("tasks", *words, code=code).told()
-    assert ifmem("tasks", "list", "--json").json["items"] == []
+    empty("tasks", *words, code=code).told()
+    assert empty("tasks", "list", "--json").json["items"] == []
 
 
 def test_credentials_do_not_enter_tasks(ifmem: Any) -> None:

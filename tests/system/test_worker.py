@@ -170,12 +170,12 @@ def test_a_killed_workers_task_is_done_by_another(
     url: str, bus: redis.Redis, start: Starts, eventually: Any, tmp_path: Path
 ) -> None:
     (task_id,) = post(url, "the buoy", until=str(tmp_path / "go"))
-    first = start(url, "--handler", "handlers:wait", "--lease", "1")
+    first = start(url, "--handler", "handlers:wait", "--lease", "3")
     eventually(lambda: first.named("started"))
     assert bus.lrange(f"worker:tasks:{first.name}", 0, -1) == [task_id]
     first.signal(signal.SIGKILL)
     first.ended()
-    second = start(url, "--handler", "handlers:wait", "--lease", "1")
+    second = start(url, "--handler", "handlers:wait", "--lease", "3")
     eventually(lambda: second.named("started"))
     (tmp_path / "go").touch()
     eventually(lambda: second.named("finished"))
@@ -190,10 +190,10 @@ def test_a_worker_that_stalls_past_its_lease_loses_the_task_and_changes_nothing(
     url: str, start: Starts, eventually: Any, tmp_path: Path
 ) -> None:
     (task_id,) = post(url, "the lamp", until=str(tmp_path / "go"))
-    first = start(url, "--handler", "handlers:wait", "--lease", "1")
+    first = start(url, "--handler", "handlers:wait", "--lease", "3")
     eventually(lambda: first.named("started"))
     first.signal(signal.SIGSTOP)
-    second = start(url, "--handler", "handlers:wait", "--lease", "1")
+    second = start(url, "--handler", "handlers:wait", "--lease", "3")
     eventually(lambda: second.named("started"))
     (tmp_path / "go").touch()
     (done,) = eventually(lambda: second.named("finished"))

@@ -16,6 +16,7 @@ from ifmem.clock import new_id
 from ifmem.errors import IfMemError
 from ifmem.settings import Settings
 
+PATIENCE_S = 60.0
 KILLS = 4
 WRITERS = 6
 
@@ -25,6 +26,7 @@ class Writer(threading.Thread):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
+        self.opened = threading.Event()
         self.attempted: list[str] = []
         self.acknowledged: list[str] = []
         self._settings = settings
@@ -32,6 +34,7 @@ class Writer(threading.Thread):
     def run(self) -> None:
         try:
             with Memory.open_sync(settings=self._settings) as memory:
+                self.opened.set()
                 while True:
                     self.attempted.append(new_id())
                     memory.remember("A crate was weighed.", id=self.attempted[-1])
@@ -51,7 +54,7 @@ def test_a_finding_is_in_the_store_and_on_the_bus_or_nowhere(
 ) -> None:
     chance = random.Random(4)
     ifmem("up")
-    settings = Settings(home=str(ifmem.home))
+    settings = ifmem.settings
     attempted: set[str] = set()
     acknowledged: set[str] = set()
     for _ in range(KILLS):
@@ -60,6 +63,8 @@ def test_a_finding_is_in_the_store_and_on_the_bus_or_nowhere(
         writers = [Writer(settings) for _ in range(WRITERS)]
         for one in writers:
             one.start()
+        # One that opened its memory after the kill would start a daemon that nobody kills.
+        assert all(one.opened.wait(PATIENCE_S) for one in writers)
         wanted = chance.randrange(2, 30)
         eventually(lambda w=writers, n=wanted: sum(len(one.acknowledged) for one in w) >= n)
         os.kill(pid, signal.SIGKILL)

@@ -9,7 +9,7 @@ import distil_corpus
 import distil_vectors
 import pytest
 
-from ifmem.index.encoder import shared_encoder
+from ifmem.index.encoder import _Words
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,9 +52,9 @@ def test_the_same_seed_chooses_the_same_texts_in_the_same_order() -> None:
 
 @pytest.mark.parametrize("word", WORDS)
 def test_training_cuts_a_word_as_the_encoder_does(word: str) -> None:
-    encoder = shared_encoder()
-    pieces = distil_vectors.Pieces(list(encoder._pieces_of))
-    assert pieces.of_word(word) == encoder._pieces(word)
+    words = _Words.read()
+    pieces = distil_vectors.Pieces(list(words.rows_of))
+    assert pieces.of_word(word) == words.pieces(word)
 
 
 def test_only_permissive_packages_are_read() -> None:

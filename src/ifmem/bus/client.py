@@ -10,12 +10,14 @@ at the next call, however long the server was away and wherever the primary is b
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError
 
 from ifmem.bus.address import Address
@@ -46,12 +48,19 @@ def open_client(address: Address, embedded: bool, slot_of: str | None, **options
                 "socket_connect_timeout": _CONNECT_SECONDS,
                 "socket_timeout": ANSWER_SECONDS,
                 "health_check_interval": 30,
+                "driver_info": _driver_info(),
                 **_place(address, embedded, slot_of),
                 **address.options,
                 **options,
             }
         )
     )
+
+
+@cache
+def _driver_info() -> DriverInfo:
+    # redis-py would read its own version from the disk again for every connection.
+    return DriverInfo()
 
 
 def _place(address: Address, embedded: bool, slot_of: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Findings that somebody wrote directly as a key, without our functions."""
+"""Findings that somebody wrote directly as a key, without our functions, and what stays of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from redis.exceptions import ResponseError
 
 from ifmem.bus.replies import translated
 from ifmem.domain.finding import MAX_FINDING_BYTES
-from ifmem.errors import Invalid
+from ifmem.errors import Invalid, Unavailable
 from ifmem.wire import keys
 from ifmem.wire.keys import Keys
 
@@ -31,3 +31,18 @@ async def read_direct_write(client: Redis, of: Keys, finding_id: str) -> bytes |
     if len(body) > MAX_FINDING_BYTES:
         raise Invalid(f"{name} is larger than the {MAX_FINDING_BYTES:,} bytes of a finding")
     return (body.encode() if isinstance(body, str) else body) or None
+
+
+async def forget_history(client: Redis) -> None:
+    """Have the server write its file anew from what it holds now, without what was replaced.
+
+    A rewrite that is under way already began too early: the server then begins another after it.
+
+    Raises:
+        Unavailable: the server did not answer, or begins none now.
+    """
+    async with translated():
+        try:
+            await client.bgrewriteaof()
+        except ResponseError as error:
+            raise Unavailable(f"the server does not write its file anew: {error}") from error

@@ -45,20 +45,25 @@ class Findings:
         self._client = client
         self._server = server
 
-    async def publish(self, finding_id: str, body: bytes, head: str) -> Published:
+    async def publish(
+        self, finding_id: str, body: bytes, head: str, *, hidden: bool = False
+    ) -> Published:
         """Publish a finding: value, order, log entry and wake-up in one step.
 
         Args:
             finding_id: publishing the same id again changes nothing.
             body: the finding as JSON, ``durable`` first and false.
             head: the open JSON object that the channel's message begins with.
+            hidden: only the store gets it; it has its place in the order all the same.
 
         Raises:
             Unavailable: also when the log is full or the store refuses: ``facts["outcome"]`` is
                 ``busy`` or ``refusing``, and nothing was stored.
         """
         async with translated():
-            word, *rest = await self._server.call("publish", finding_id, body, head)
+            word, *rest = await self._server.call(
+                "publish", finding_id, body, head, "1" if hidden else "0"
+            )
         raise_refusal(word, rest)
         return Published(word == "new", int(rest[0]), text(rest[1]) or "0-0")
 

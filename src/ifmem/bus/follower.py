@@ -21,6 +21,7 @@ from ifmem.engine.following import (
     Row,
     Stirred,
     Ticked,
+    is_shown,
 )
 from ifmem.errors import Unavailable
 from ifmem.wire.shapes import FindingLine
@@ -129,4 +130,6 @@ class Follower:
         except msgspec.DecodeError:
             log.warning("the finding at %d is no JSON object: passed over", row.sequence)
             return None
-        return FindingLine(str(row.sequence), finding) if self._wanted.passes(finding) else None
+        if not (is_shown(finding) and self._wanted.passes(finding)):
+            return None
+        return FindingLine(str(row.sequence), finding)

@@ -12,9 +12,13 @@ from redis.asyncio import Redis
 from ifmem.bus.ownership import Lease, overtaken
 from ifmem.bus.replies import integer, text, translated
 from ifmem.bus.server_side import ServerSide
+from ifmem.engine.masking import mask
 from ifmem.wire import keys
 from ifmem.wire.keys import Keys
 from ifmem.wire.log_entries import Verdict
+
+MAX_SHOWN = 2_000
+"""Characters of each field that is kept of what could not be read."""
 
 RawEntry = tuple[bytes, Mapping[bytes, bytes]]
 
@@ -36,7 +40,8 @@ class Committed:
     position: str
     """The last entry of the batch."""
     findings: Sequence[tuple[str, int]]
-    """Id and the store's sequence of each finding; 0 for one that it refused."""
+    """Id and the store's sequence of each finding; 0 for one that it refused, and the negative
+    sequence of one that it hides."""
     verdicts: Mapping[str, Verdict]
     """By entry, where it is not simply yes."""
     stored: int
@@ -156,10 +161,14 @@ class Log:
         )
 
     async def dead_letter(self, **fields: str | bytes) -> None:
-        """Keep what could not be read, with its ``reason``, for a person to look at."""
+        """Keep what could not be read, with its ``reason``, for a person to look at.
+
+        Credentials are masked, and each field is cut after 2,000 characters.
+        """
         async with translated():
             await self._server.call(
-                "dead_letter", *(part for field in fields.items() for part in field)
+                "dead_letter",
+                *(part for name, value in fields.items() for part in (name, _shown(value))),
             )
 
     async def dead_letters(self, count: int) -> list[RawEntry]:
@@ -173,3 +182,9 @@ class Log:
             word, *_ = await self._server.call(name, lease.bridge, lease.fence, *args)
         if word == "lost":
             raise overtaken(self.keys, "another bridge")
+
+
+def _shown(value: str | bytes) -> str:
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    # Masked before it is cut: half a credential is no longer known as one.
+    return mask(text).text[:MAX_SHOWN]

@@ -53,6 +53,7 @@ class Result:
     finding_id: str
     body: bytes
     head: str
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,10 @@ def milliseconds(duration: timedelta) -> int:
 
 def finish_arguments(finish: Finish) -> list[str | bytes | int]:
     result = finish.result
-    published: list[str | bytes] = [result.finding_id, result.body, result.head] if result else []
+    published: list[str | bytes] = []
+    if result is not None:
+        hidden = "1" if result.hidden else "0"
+        published = [result.finding_id, result.body, result.head, hidden]
     failed = finish.reason or "failed without a reason"
     return [
         finish.task_id,

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar, Unpack
 
 from ifmem.client.following import BlockingFollow
+from ifmem.client.known import BlockingKnown
 from ifmem.client.messages import BlockingMessages
 from ifmem.client.naming import Where, WhereAndWhen
 from ifmem.client.overview import OnProgress
@@ -17,6 +18,7 @@ from ifmem.client.tasks import BlockingTasks
 from ifmem.client.verbs import Verbs
 from ifmem.settings import Settings
 from ifmem.wire.accounts import CostReport, LedgerEntry
+from ifmem.wire.agent_calls import ForgottenCaptured
 from ifmem.wire.answers import Answer, Estimate, QueryAnswer
 from ifmem.wire.calls import Row
 from ifmem.wire.shapes import (
@@ -37,7 +39,7 @@ from ifmem.wire.shapes import (
 Value = TypeVar("Value")
 
 
-class BlockingMemory(BlockingFollow, BlockingMessages, BlockingTasks):
+class BlockingMemory(BlockingFollow, BlockingKnown, BlockingMessages, BlockingTasks):
     """``Memory`` without async; safe to use from several threads at once.
 
     Each verb takes, returns and raises what the one of the same name in ``Memory`` does.
@@ -181,10 +183,13 @@ class BlockingMemory(BlockingFollow, BlockingMessages, BlockingTasks):
         *,
         limit: int | None = None,
         task: str | None = None,
+        quarantined: bool = False,
         **where: Unpack[Where],
     ) -> Iterator[FindingLine]:
         """Every finding after a cursor, oldest first, each with the cursor to go on from."""
-        lines = self._memory.findings(since, limit=limit, task=task, **where)
+        lines = self._memory.findings(
+            since, limit=limit, task=task, quarantined=quarantined, **where
+        )
 
         async def following() -> FindingLine | None:
             return await anext(lines, None)
@@ -192,9 +197,17 @@ class BlockingMemory(BlockingFollow, BlockingMessages, BlockingTasks):
         while (line := self._loop.run(following())) is not None:
             yield line
 
+    def release_finding(self, id: str) -> Remembered:
+        """Take a finding out of quarantine: it is said again, as the same author's."""
+        return self._loop.run(self._memory.release_finding(id))
+
     def forget(self, id: str) -> Forgotten:
         """Remove a finding, a passage or a document."""
         return self._loop.run(self._memory.forget(id))
+
+    def forget_captured(self, since: str | None = None) -> ForgottenCaptured:
+        """Remove what hooks of agents captured for this space, here and in its local space."""
+        return self._loop.run(self._memory.forget_captured(since))
 
     def sources(
         self, *, after: str = "", limit: int = 1_000, **where: Unpack[WhereAndWhen]

@@ -94,6 +94,11 @@ class Connection:
         finally:
             self._lines.pending.pop(request.id, None)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether one end of it has closed it: no call can be made on it any more."""
+        return self._lines.is_closed
+
     def pause(self) -> None:
         """Read nothing until ``resume``: the daemon's events pile up there, and it waits."""
         self._lines.pause()
@@ -126,6 +131,10 @@ class _Lines(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._partial = bytearray()
 
+    @property
+    def is_closed(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
     def send(self, request: Request, pending: _Pending) -> None:
         line = msgspec.json.encode(request)
         if len(line) >= MAX_LINE_BYTES:
@@ -135,7 +144,7 @@ class _Lines(asyncio.Protocol):
                 bytes=len(line),
                 limit=MAX_LINE_BYTES,
             )
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self.is_closed:
             raise Unavailable("the connection to the daemon is closed: open the memory again")
         self.pending[request.id] = pending
         self._transport.write(line + b"\n")

@@ -15,6 +15,7 @@ import msgspec
 from ifmem.client import naming
 from ifmem.client.connection import Connection
 from ifmem.client.following import FollowVerbs
+from ifmem.client.known import KnownVerbs
 from ifmem.client.messages import MessageVerbs
 from ifmem.client.naming import Where, WhereAndWhen
 from ifmem.client.overview import OnProgress, Overview
@@ -24,6 +25,7 @@ from ifmem.domain.finding import require_uuid
 from ifmem.errors import Invalid
 from ifmem.settings import Settings
 from ifmem.wire import calls
+from ifmem.wire.agent_calls import ReleaseCall
 from ifmem.wire.answers import Answer, Estimate, QueryAnswer
 from ifmem.wire.shapes import (
     FindingLine,
@@ -36,11 +38,12 @@ from ifmem.wire.shapes import (
 )
 
 _PAGE = 1_000
+_RECALLED = calls.RecallCall("").limit
 _ANSWER_SLACK_S = 10.0
 """The daemon keeps an answer's deadline itself; past this it is not answering at all."""
 
 
-class Verbs(FollowVerbs, MessageVerbs, TaskVerbs, Overview):
+class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
     """What can be done with a memory; ``client.memory`` says how one is opened."""
 
     def __init__(self, connection: Connection, settings: Settings, directory: Path) -> None:
@@ -243,7 +246,7 @@ class Verbs(FollowVerbs, MessageVerbs, TaskVerbs, Overview):
             query=naming.question(query),
             max_tokens=max_tokens or self.settings.recall.max_tokens,
             filters=self._filters(where, since=where.get("since")),
-            **({} if limit is None else {"limit": limit}),
+            limit=_RECALLED if limit is None else limit,
         )
         return await self._call("recall", call, Recall)
 
@@ -309,6 +312,7 @@ class Verbs(FollowVerbs, MessageVerbs, TaskVerbs, Overview):
         *,
         limit: int | None = None,
         task: str | None = None,
+        quarantined: bool = False,
         **where: Unpack[Where],
     ) -> AsyncIterator[FindingLine]:
         """Every finding after a cursor, oldest first, each with the cursor to go on from.
@@ -317,6 +321,7 @@ class Verbs(FollowVerbs, MessageVerbs, TaskVerbs, Overview):
             since: a cursor, or a date or time; ``"0"`` is the beginning.
             limit: at most so many.
             task: only those of this task.
+            quarantined: those that wait for ``release``, and no others.
             where: as in ``ask``.
 
         Example:
@@ -330,13 +335,31 @@ class Verbs(FollowVerbs, MessageVerbs, TaskVerbs, Overview):
         left = limit
         while cursor is not None and left != 0:
             call = calls.FindingsCall(
-                since=cursor, limit=min(left or _PAGE, _PAGE), task=task, filters=filters
+                since=cursor,
+                limit=min(left or _PAGE, _PAGE),
+                task=task,
+                filters=filters,
+                quarantined=quarantined,
             )
             page = await self._call("findings", call, Page[FindingLine])
             for line in page:
                 yield line
             left = None if left is None else left - len(page.items)
             cursor = page.next
+
+    async def release_finding(self, id: str) -> Remembered:
+        """Take a finding out of quarantine: it is said again, as the same author's.
+
+        Repeating it changes nothing and gives the same finding.
+
+        Example:
+            async for line in memory.findings(quarantined=True):
+                await memory.release_finding(line.finding["finding_id"])
+
+        Raises:
+            NotFound: no finding of that id is in quarantine.
+        """
+        return await self._call("release", ReleaseCall(id), Remembered, id=id)
 
     async def forget(self, id: str) -> Forgotten:
         """Remove a finding, a passage or a document, so that nothing returns it any more.

@@ -21,6 +21,8 @@ from ifmem.clock import in_seconds, monotonic, new_id
 from ifmem.domain.finding import require_uuid
 from ifmem.domain.task import NewTask, Task
 from ifmem.engine.following import Filter
+from ifmem.engine.harmless import require_harmless
+from ifmem.engine.masking import mask, mask_values
 from ifmem.errors import Invalid
 from ifmem.runtime.beside import Beside
 from ifmem.runtime.holding import Holding, Shards
@@ -104,6 +106,7 @@ class Worker:
         if settings is None:
             settings = settings_for(Path.cwd(), space=space, redis=redis)
             settings = msgspec.structs.replace(settings, run=run or settings.run)
+        require_harmless(settings.run, "run")
         # Before anything is claimed: the first finding is as quick as the others.
         await asyncio.to_thread(tokens.read_vocabulary)
         say = on_event or (lambda _: None)
@@ -165,7 +168,9 @@ class Worker:
         finding = compose(given, worker=self.name, run=self.run_name)
         body, head = finding_json.to_json(finding), envelopes.head(finding)
         published = await self._member.commit(
-            lambda: self._member.bus.findings.publish(finding.finding_id, body, head),
+            lambda: self._member.bus.findings.publish(
+                finding.finding_id, body, head, hidden=finding.is_quarantined
+            ),
             durable=durable,
             id=finding.finding_id,
         )
@@ -234,10 +239,13 @@ class Worker:
             Invalid: a field breaks its bound.
             NotFound: it depends on a task that is not there.
         """
+        if idempotency_key is not None:
+            require_harmless(idempotency_key, "idempotency_key")
+        masked, _ = mask_values(dict(data or {}))
         task = NewTask(
             task_id=self._task_id(id, idempotency_key),
-            title=title,
-            data=dict(data or {}),
+            title=mask(title).text,
+            data=masked if isinstance(masked, dict) else {},
             run=self.run_name,
             priority=priority,
             max_attempts=max_attempts,

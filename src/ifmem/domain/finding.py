@@ -124,6 +124,11 @@ class Finding:
         if self.supersedes is not None:
             require_uuid(self.supersedes)
 
+    @property
+    def is_quarantined(self) -> bool:
+        """Nobody gets it until somebody releases it."""
+        return self.trust is Trust.QUARANTINED
+
 
 def require_uuid(text: str) -> str:
     """The text itself when it is a lower-case uuid, otherwise ``Invalid``."""

@@ -26,6 +26,20 @@ class Passage:
     said_at: str | None
     locator: str | None
     text: str
+    trust: str = "user"
+    """``captured`` when nothing but hooks of agents brought its document."""
+    loaded_at: str | None = None
+    """When its document was last read, ISO-8601 UTC; None where only the shard is known."""
+
+    @property
+    def author(self) -> str:
+        """Who said it, or else who brought it: the ``user``, or what was ``captured``."""
+        return self.speaker or self.trust
+
+    @property
+    def time(self) -> str | None:
+        """When it was said, or else read."""
+        return self.said_at or self.loaded_at
 
     @property
     def public_id(self) -> str:

@@ -61,6 +61,7 @@ _UNDERSCORE = (
     Shape("sentry-token", "sntryu_", "[a-f0-9]{40,}+"),
     Shape("sentry-token", "sntrys_", r"[A-Za-z0-9_=+/\-]{40,}+"),
     Shape("docker-token", "dckr_pat_", _WORD + "{20,}+"),
+    Shape("ifmem-token", "ifm_", _WORD + "{43,}+"),
 )
 
 _HYPHEN = (
@@ -128,7 +129,7 @@ class _Family:
 
 
 _FAMILIES = (
-    _Family(_UNDERSCORE, r"(?=[A-Za-z0-9]{12})|(?<=_pat_)"),
+    _Family(_UNDERSCORE, r"(?=[A-Za-z0-9]{12})|(?<=_pat_)|(?<=ifm_)(?=[A-Za-z0-9_\-]{43})"),
     _Family(_HYPHEN, r"(?=[A-Za-z0-9_][A-Za-z0-9_\-]{9})"),
     _Family(_DOT, r"(?=[A-Za-z0-9_\-]{16})"),
 )

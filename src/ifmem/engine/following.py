@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ifmem.domain.finding import Trust
+
 _HELD = 64
 """Live messages held during a read; more are dropped, and the log is read once more."""
 
@@ -172,6 +174,11 @@ class Filter:
             for cited in _listed(finding.get("citations"))
             if isinstance(cited, Mapping)
         )
+
+
+def is_shown(finding: Mapping[str, Any]) -> bool:
+    """False for a finding in quarantine, which no follower gets, whoever put it on the bus."""
+    return finding.get("trust") != Trust.QUARANTINED
 
 
 def _listed(value: object) -> Sequence[Any]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from ifmem.domain.document import Kind
 from ifmem.domain.shard import Shard, Speciality
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class PlacementRule:
 
     @cached_property
     def _spec(self) -> GitIgnoreSpec:
+        # Every command reads the rules with its settings; only what loads applies them.
+        from pathspec import GitIgnoreSpec
+
         return GitIgnoreSpec.from_lines(self.paths)
 
     def matches(self, kind: Kind, path: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 
-from ifmem.assembly import serve
 from ifmem.errors import IfMemError, NotPermitted, to_wire
 from ifmem.settings import Settings
 
@@ -37,6 +37,7 @@ def main() -> int:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     sys.setswitchinterval(_SWITCH_SECONDS)
+    _import_all()
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
     try:
         _own(settings.home_path)
@@ -48,7 +49,18 @@ def main() -> int:
     return 0
 
 
+def _import_all() -> None:
+    """Import what serves; what was imported stays for ever, and is never searched for garbage."""
+    gc.disable()
+    import ifmem.assembly  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
+
+
 async def _run(settings: Settings, ready_fd: int, *, adopt: bool) -> None:
+    from ifmem.assembly import serve
+
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):

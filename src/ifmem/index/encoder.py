@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
@@ -43,12 +44,8 @@ class Encoder:
     """
 
     def __init__(self) -> None:
-        with np.load(str(resources.files("ifmem.index") / "words.npz")) as data:
-            pieces = bytes(data["vocab"]).decode().split("\n")
-            self._piece_rows: NDArray[np.int8] = data["rows"]
-            self._piece_scales: Vectors = data["scale"].astype(np.float32)
-        self._pieces_of = {piece: row for row, piece in enumerate(pieces)}
         self._using = threading.Lock()
+        self._words: _Words | None = None
         self._rows_of: dict[str, int] = {}
         self._table: Vectors = np.zeros((0, DIMENSIONS), np.float32)
         self._used = 0
@@ -146,21 +143,45 @@ class Encoder:
         self._used += 1
         if row == len(self._table):
             self._table = np.concatenate((self._table, np.zeros_like(self._table)))
-        pieces = self._pieces(word)
+        if self._words is None:
+            # Not before the first word: a daemon that is only asked for tasks starts without.
+            self._words = _Words.read()
+        pieces = self._words.pieces(word)
         if pieces:
-            self._table[row] = self._piece_scales[pieces] @ self._piece_rows[pieces]
+            self._table[row] = self._words.scales[pieces] @ self._words.rows[pieces]
         return row
 
-    def _pieces(self, word: str) -> list[int]:
+    def _forget_words(self) -> None:
+        self._rows_of = {"\n": _BREAK_ROW}
+        self._table = np.zeros((4096, DIMENSIONS), np.float32)
+        self._used = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The vectors of all wordpieces, as they lie in the package."""
+
+    rows_of: Mapping[str, int]
+    rows: NDArray[np.int8]
+    scales: Vectors
+
+    @classmethod
+    def read(cls) -> _Words:
+        with np.load(str(resources.files("ifmem.index") / "words.npz")) as data:
+            pieces = bytes(data["vocab"]).decode().split("\n")
+            rows_of = {piece: row for row, piece in enumerate(pieces)}
+            return cls(rows_of, data["rows"], data["scale"].astype(np.float32))
+
+    def pieces(self, word: str) -> list[int]:
         """Wordpieces of a lower-case word, the longest first; unknown letters are passed over."""
-        whole = self._pieces_of.get(word)
+        whole = self.rows_of.get(word)
         if whole is not None:
             return [whole]
         found: list[int] = []
         start = 0
         while start < len(word):
             for end in range(min(len(word), start + _LONGEST_PIECE), start, -1):
-                piece = self._pieces_of.get(("##" if start else "") + word[start:end])
+                piece = self.rows_of.get(("##" if start else "") + word[start:end])
                 if piece is not None:
                     found.append(piece)
                     start = end
@@ -168,11 +189,6 @@ class Encoder:
             else:
                 start += 1
         return found
-
-    def _forget_words(self) -> None:
-        self._rows_of = {"\n": _BREAK_ROW}
-        self._table = np.zeros((4096, DIMENSIONS), np.float32)
-        self._used = 1
 
 
 @cache

@@ -43,7 +43,6 @@ class SentenceEncoder:
 
     def __init__(self) -> None:
         self._session: Any = None
-        self._pieces = shared_pieces()
         self._using = threading.Lock()
         self._questions: OrderedDict[str, Vectors] = OrderedDict()
         self.has_failed = False
@@ -68,7 +67,7 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """One unit vector a text."""
-        numbers = [self._numbers(text) for text in texts]
+        numbers = [_numbers(text) for text in texts]
         vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
         for batch in _equally_long(numbers):
             vectors[batch] = self._run([numbers[place] for place in batch])
@@ -80,15 +79,12 @@ class SentenceEncoder:
             return None
         with self._using:
             known = self._questions.pop(text, None)
-        vector = self._run([self._numbers(text)])[0] if known is None else known
+        vector = self._run([_numbers(text)])[0] if known is None else known
         with self._using:
             self._questions[text] = vector
             while len(self._questions) > _KEPT_QUESTIONS:
                 self._questions.popitem(last=False)
         return vector
-
-    def _numbers(self, text: str) -> list[int]:
-        return self._pieces.numbers(text, LONGEST)
 
     def _run(self, numbers: Sequence[Sequence[int]]) -> Vectors:
         """Vectors of texts of one length: the mean over their pieces.
@@ -107,6 +103,10 @@ class SentenceEncoder:
         mean: Vectors = states.mean(1)
         unit: Vectors = mean / np.linalg.norm(mean, axis=1, keepdims=True)
         return unit
+
+
+def _numbers(text: str) -> list[int]:
+    return shared_pieces().numbers(text, LONGEST)
 
 
 def _equally_long(numbers: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import hashlib
 
 from ifmem.domain.document import Draft, Skipped
+from ifmem.engine.masking import mask
 from ifmem.errors import Invalid
+from ifmem.ingest import reasons
 from ifmem.ingest.decode import clean
+from ifmem.ingest.fence import Fence
 from ifmem.ingest.passages import cut
 from ifmem.ingest.readers import Reading, Unreadable, docx, pdf, plain, reader_for
 from ifmem.ingest.snapshot import snapshot
 from ifmem.ingest.walk import Found
 
 
-def read_file(found: Found, *, max_bytes: int) -> Draft | Skipped:
+def read_file(found: Found, *, max_bytes: int, fence: Fence | None = None) -> Draft | Skipped:
     """The draft of one file, or why there is none.
 
     Args:
         max_bytes: a larger file is not read.
+        fence: neither is one outside.
     """
-    content = snapshot(found, max_bytes=max_bytes)
+    if mask(found.path).count:
+        return Skipped(found.path, reasons.NAMED)
+    content = snapshot(found, max_bytes=max_bytes, fence=fence)
     if isinstance(content, Skipped):
         return content
     name = found.path.rsplit("/", 1)[1]

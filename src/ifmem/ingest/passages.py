@@ -32,6 +32,13 @@ def cut(parts: Sequence[Part]) -> tuple[str, tuple[Span, ...], int]:
     return masked.text, tuple(spans), masked.count
 
 
+def masked_labels(*labels: str | None) -> tuple[str | None, ...]:
+    """What stands beside a text (a header, who said it, where), without credentials."""
+    if not mask("\n".join(filter(None, labels))).count:
+        return labels
+    return tuple(None if label is None else mask(label).text for label in labels)
+
+
 def _closed(text: str, *, last: bool) -> str:
     """A part ends with a line end, and all but the last with an empty line."""
     return text.rstrip("\n") + ("\n" if last else "\n\n")
@@ -48,6 +55,9 @@ def _spans(part: Part, text: str, start: int, line: int) -> Iterator[Span]:
 
     A part that fits into a passage is one, so a turn is cut only when it is too long.
     """
+    header, speaker, said_at, locator = masked_labels(
+        part.header, part.speaker, part.said_at, part.locator
+    )
     for span in split(text, part.kind, part.name):
         yield replace(
             span,
@@ -55,8 +65,8 @@ def _spans(part: Part, text: str, start: int, line: int) -> Iterator[Span]:
             end=span.end + start,
             first_line=span.first_line + line - 1,
             last_line=span.last_line + line - 1,
-            header=" > ".join(filter(None, (part.header, span.header))),
-            speaker=part.speaker,
-            said_at=part.said_at,
-            locator=part.locator,
+            header=" > ".join(filter(None, (header, span.header))),
+            speaker=speaker,
+            said_at=said_at,
+            locator=locator,
         )

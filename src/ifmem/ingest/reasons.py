@@ -11,6 +11,8 @@ UNKNOWN_ENCODING = "encoding not recognised"
 CREDENTIALS = "holds credentials; load it with [ingest] allow"
 OWN_IGNORE = "ignored by .ifmemignore"
 GIT_IGNORE = "ignored by .gitignore"
+NOT_PERMITTED = "not permitted"
+NAMED = "its path looks like it holds a credential; rename it to load it"
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _BY_ERRNO = {

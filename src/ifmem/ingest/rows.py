@@ -11,6 +11,7 @@ from ifmem.domain.document import Draft, Kind, Span
 from ifmem.engine.kinds import kind_of
 from ifmem.engine.masking import mask
 from ifmem.engine.passages import MAX_CHARACTERS, split
+from ifmem.ingest.passages import masked_labels
 from ifmem.wire.calls import Row
 
 
@@ -26,16 +27,19 @@ def read_rows(rows: Sequence[Row], *, source: str, group: str | None) -> Draft:
     for row in rows:
         cleaned = mask(_written(row))
         masked += cleaned.count
+        title, speaker, said_at, locator = masked_labels(
+            row.title, row.speaker, row.timestamp, row.id
+        )
         spans += (
             Span(
                 start=start + piece.start,
                 end=start + piece.end,
                 first_line=line + piece.first_line - 1,
                 last_line=line + piece.last_line - 1,
-                header=row.title or piece.header,
-                speaker=row.speaker,
-                said_at=row.timestamp,
-                locator=row.id,
+                header=title or piece.header,
+                speaker=speaker,
+                said_at=said_at,
+                locator=locator,
             )
             for piece in _pieces(cleaned.text, kind, path or "")
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ifmem.domain.document import Skipped
 from ifmem.ingest import reasons
+from ifmem.ingest.fence import Fence
 from ifmem.ingest.walk import Found
 
 _CHUNK = 1 << 20
@@ -15,12 +16,17 @@ _ATTEMPTS = 2
 
 
 def snapshot(
-    found: Found, *, max_bytes: int, read: Callable[[int, int], bytes] = os.read
+    found: Found,
+    *,
+    max_bytes: int,
+    fence: Fence | None = None,
+    read: Callable[[int, int], bytes] = os.read,
 ) -> bytes | Skipped:
     """The content of a file.
 
     Args:
         max_bytes: a larger file is not read at all.
+        fence: what was opened is not read when it lies outside.
         read: how bytes leave an open file, as ``os.read`` does it.
     """
     # A pipe that took the file's place must not block us, nor a link lead us elsewhere.
@@ -29,11 +35,14 @@ def snapshot(
         try:
             descriptor = os.open(found.path, flags)
             try:
+                if fence is not None and not fence.holds(descriptor):
+                    return Skipped(found.path, reasons.NOT_PERMITTED)
                 content = _read_once(descriptor, max_bytes, read)
             finally:
                 os.close(descriptor)
         except OSError as error:
-            return Skipped(found.path, reasons.unreadable(error))
+            told = reasons.unreadable(error) if fence is None else reasons.NOT_PERMITTED
+            return Skipped(found.path, told)
         if isinstance(content, str):
             return Skipped(found.path, content)
         if content is not None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from ifmem.domain.document import Skipped
 from ifmem.errors import NotFound
 from ifmem.ingest import credentials, folders, ignore, reasons
+from ifmem.ingest.fence import Fence
+from ifmem.ingest.listing import Entry, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ def walk(
     paths: Sequence[Path],
     *,
     allow: Sequence[str] = (),
+    fence: Fence | None = None,
     on_skip: Callable[[Skipped], None],
 ) -> Iterator[Found]:
     """Every file to read below ``paths``, once each, sorted by the parts of its path.
@@ -45,12 +48,13 @@ def walk(
     Args:
         allow: patterns, in the syntax of ignore files and for any depth, of paths to read
             although they hold credentials or are ignored.
+        fence: nothing outside is looked at, and ``paths`` are what ``Fence.named`` gave.
         on_skip: told of each path left out, a folder as one; in no order when paths overlap.
 
     Raises:
         NotFound: one of ``paths`` does not exist; nothing is yielded.
     """
-    named = {_resolved(path) for path in paths}
+    named = {_resolved(path) if fence is None else str(path) for path in paths}
     tops = [one for one in named if not any(_lies_in(one, other) for other in named)]
     told: set[Skipped] = set()
 
@@ -62,7 +66,7 @@ def walk(
             told.add(skipped)
         on_skip(skipped)
 
-    permission = _Permission(allow=ignore.Rules.of(map(_at_any_depth, allow)), roots=tuple(tops))
+    permission = _Permission(ignore.Rules.of(map(_at_any_depth, allow)), tuple(tops), fence)
     walks = [_below(one, permission, tell) for one in named]
     return walks[0] if len(walks) == 1 else _once(merge(*walks, key=lambda one: _parts(one.path)))
 
@@ -76,12 +80,30 @@ class _Permission:
 
     allow: ignore.Rules
     roots: tuple[str, ...]
+    fence: Fence | None = None
 
     def allows(self, path: str, name: str) -> bool:
         return self.allow.verdict(path[1:], name, is_dir=False) is True
 
     def contains(self, path: str) -> bool:
         return any(path == root or _lies_in(path, root) for root in self.roots)
+
+    def target(self, link: str) -> str:
+        """Where a link leads.
+
+        Raises:
+            OSError: nowhere, or outside the fence.
+        """
+        if self.fence is None:
+            return os.path.realpath(link, strict=True)
+        target = self.fence.resolve(link)
+        if target is None:
+            raise PermissionError
+        return target
+
+    def unreadable(self, error: OSError) -> str:
+        """Why the system would not let us read; behind a fence always the same."""
+        return reasons.unreadable(error) if self.fence is None else reasons.NOT_PERMITTED
 
 
 @dataclass(slots=True)
@@ -90,7 +112,7 @@ class _Folder:
 
     ignores: ignore.Ignores
     guarded: bool
-    entries: Iterator[os.DirEntry[str]] = field(default_factory=lambda: iter(()))
+    entries: Iterator[Entry] = field(default_factory=lambda: iter(()))
 
 
 def _below(root: str, permission: _Permission, tell: _Tell) -> Iterator[Found]:
@@ -98,7 +120,7 @@ def _below(root: str, permission: _Permission, tell: _Tell) -> Iterator[Found]:
     try:
         is_dir = stat.S_ISDIR(Path(root).stat().st_mode)
     except OSError as error:
-        tell(root, reasons.unreadable(error))
+        tell(root, permission.unreadable(error))
         return
     if not is_dir:
         found = _named_file(root, permission, tell)
@@ -109,7 +131,7 @@ def _below(root: str, permission: _Permission, tell: _Tell) -> Iterator[Found]:
         tell(root, reasons.OWN_IGNORE)
         return
     guarded = credentials.in_guarded_folder(root)
-    first = _opened(root, ignore.above(root), guarded, tell, named=True)
+    first = _opened(root, ignore.above(root), guarded, permission, tell, named=True)
     stack = [first] if first else []
     while stack:
         folder = stack[-1]
@@ -130,24 +152,28 @@ def _below(root: str, permission: _Permission, tell: _Tell) -> Iterator[Found]:
 
 
 def _opened(
-    path: str, ignores: ignore.Ignores, guarded: bool, tell: _Tell, *, named: bool = False
+    path: str,
+    ignores: ignore.Ignores,
+    guarded: bool,
+    permission: _Permission,
+    tell: _Tell,
+    *,
+    named: bool = False,
 ) -> _Folder | None:
     try:
-        with os.scandir(path) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
+        entries = sorted(listed(path, permission.fence), key=lambda entry: entry.name)
     except OSError as error:
-        tell(path, reasons.unreadable(error))
+        tell(path, permission.unreadable(error))
         return None
-    names = {entry.name for entry in entries}
+    # Behind a fence a link must not bring rules, or the top of a repository, from outside.
+    names = {e.name for e in entries if permission.fence is None or not e.is_symlink()}
     if not named and (reason := folders.marked(names)):
         tell(path, reason)
         return None
     return _Folder(ignores.within(path, names), guarded, iter(entries))
 
 
-def _entered(
-    entry: os.DirEntry[str], folder: _Folder, permission: _Permission, tell: _Tell
-) -> _Folder | None:
+def _entered(entry: Entry, folder: _Folder, permission: _Permission, tell: _Tell) -> _Folder | None:
     name, path = entry.name, entry.path
     reason = folders.BY_NAME.get(name) or folder.ignores.reason(path, name, True)
     guarded = folder.guarded or name in credentials.FOLDERS
@@ -156,11 +182,11 @@ def _entered(
     if reason is not None:
         tell(path, reason)
         return None
-    return _opened(path, folder.ignores, guarded, tell)
+    return _opened(path, folder.ignores, guarded, permission, tell)
 
 
 def _file(
-    entry: os.DirEntry[str], root: str, folder: _Folder, permission: _Permission, tell: _Tell
+    entry: Entry, root: str, folder: _Folder, permission: _Permission, tell: _Tell
 ) -> Found | None:
     name, path = entry.name, entry.path
     reason = folder.ignores.reason(path, name, False)
@@ -172,21 +198,21 @@ def _file(
     try:
         return _found(path, entry.stat(follow_symlinks=False), root, tell)
     except OSError as error:
-        tell(path, reasons.unreadable(error))
+        tell(path, permission.unreadable(error))
         return None
 
 
 def _linked(
-    entry: os.DirEntry[str], root: str, folder: _Folder, permission: _Permission, tell: _Tell
+    entry: Entry, root: str, folder: _Folder, permission: _Permission, tell: _Tell
 ) -> Found | None:
     """What a link inside a tree gives: the file it leads to, if that lies inside as well."""
     name, path = entry.name, entry.path
     try:
-        target = os.path.realpath(path, strict=True)
+        target = permission.target(path)
         status = Path(target).stat()
     except OSError as error:
-        gone = isinstance(error, FileNotFoundError)
-        tell(path, "is a link to nothing" if gone else reasons.unreadable(error))
+        gone = isinstance(error, FileNotFoundError) and permission.fence is None
+        tell(path, "is a link to nothing" if gone else permission.unreadable(error))
         return None
     if stat.S_ISDIR(status.st_mode):
         tell(path, f"is a link to the folder {target}; links to folders are not followed")
@@ -206,15 +232,15 @@ def _linked(
 def _named_file(path: str, permission: _Permission, tell: _Tell) -> Found | None:
     """A file somebody named: ignored by git or not, it is wanted; other protections stand."""
     spelled, name = Path(path), path.rsplit("/", 1)[1]
-    target = os.path.realpath(path)
-    reason = _protected(path) or (_protected(target) if target != path else None)
-    if reason is not None and not permission.allows(path, name):
-        tell(path, reason)
-        return None
     try:
+        target = os.path.realpath(path) if permission.fence is None else permission.target(path)
+        reason = _protected(path) or (_protected(target) if target != path else None)
+        if reason is not None and not permission.allows(path, name):
+            tell(path, reason)
+            return None
         return _found(path, spelled.stat(), path, tell, link=spelled.is_symlink())
     except OSError as error:
-        tell(path, reasons.unreadable(error))
+        tell(path, permission.unreadable(error))
         return None
 
 

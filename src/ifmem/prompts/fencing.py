@@ -37,20 +37,37 @@ class FencedDocument:
 
     @cached_property
     def fenced(self) -> str:
-        """The line that opens it, its text, and the line that closes it.
-
-        The mark is made from the digest of the text and does not occur in it, so nothing in the
-        text closes it.
-        """
-        text = harmless(self.text)
-        mark = _mark(text)
-        source = json.dumps(harmless(self.source), ensure_ascii=False).translate(_LINE_ENDS)
-        return (
-            f"<document {self.number} mark={mark} source={source} "
-            f"sha256={self.sha256[:_SHA256_SHOWN]}>\n"
-            f"{text}{'' if text.endswith(chr(10)) else chr(10)}"
-            f"</document {self.number} mark={mark}>\n"
+        """The line that opens it, its text, and the line that closes it."""
+        return fenced(
+            f"document {self.number}",
+            self.text,
+            f"source={quoted(self.source)} sha256={self.sha256[:_SHA256_SHOWN]}",
         )
+
+
+def fenced(name: str, text: str, attributes: str = "") -> str:
+    """A text between two lines that it cannot contain.
+
+    The mark is made from the digest of the text and does not occur in it, so nothing in the text
+    closes it.
+
+    Args:
+        name: what it is, one or two plain words.
+        text: recalled from somewhere, to be shown as data.
+        attributes: of whoever fences it, on one line; names and texts in them are ``quoted``.
+    """
+    text = harmless(text)
+    mark = _mark(text)
+    return (
+        f"<{name} mark={mark}{' ' if attributes else ''}{attributes}>\n"
+        f"{text}{'' if text.endswith(chr(10)) else chr(10)}"
+        f"</{name} mark={mark}>\n"
+    )
+
+
+def quoted(text: str) -> str:
+    """A name or a short text on one line, as a JSON string: it cannot end the line it is on."""
+    return json.dumps(harmless(text), ensure_ascii=False).translate(_LINE_ENDS)
 
 
 def fence(documents: Iterable[FencedDocument]) -> str:

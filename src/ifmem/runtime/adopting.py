@@ -15,14 +15,13 @@ from ifmem.domain.finding import Citation, CitationStatus, Finding, Trust
 from ifmem.engine.masking import mask_values
 from ifmem.errors import Invalid, NotPermitted, Unavailable
 from ifmem.wire import finding_json
-from ifmem.wire.envelopes import Hint, head
+from ifmem.wire.envelopes import Hint
 
 log = logging.getLogger(__name__)
 
-MAX_SHOWN_BYTES = 2_000
-"""Of a message that is kept with the dead letters."""
 _WAITING = 1_000
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+_MASK = b"[masked:"
 
 
 @dataclass
@@ -34,15 +33,17 @@ class Adopter:
         failures: what cannot be adopted goes to the dead letters with its reason; a bus that
             takes nothing now is waited for. Nothing that is written ends the adopter.
         memory: hints above a thousand are dropped; the next hint of the same id adopts it.
+        history: ``on_masked`` is called when what was written had a credential in it.
     """
 
     read: Callable[[str], Awaitable[bytes | None]]
     """The value at the key of a finding."""
-    publish: Callable[[str, bytes, str], Awaitable[object]]
-    """Id, body and head of a finding, for the log."""
+    publish: Callable[[Finding], Awaitable[object]]
+    """Publishes a finding by the log."""
     dead_letter: Callable[..., Awaitable[None]]
     """Keeps ``channel``, ``message`` and ``reason``."""
     channel: str
+    on_masked: Callable[[], object] = lambda: None
     _hints: asyncio.Queue[tuple[bytes, Hint | Invalid]] = field(
         default_factory=lambda: asyncio.Queue(_WAITING)
     )
@@ -86,11 +87,16 @@ class Adopter:
                 return
             finding = adopted(said.finding_id, body)
         except Invalid as error:
-            await self.dead_letter(
-                channel=self.channel, message=payload[:MAX_SHOWN_BYTES], reason=error.message
-            )
+            await self.dead_letter(channel=self.channel, message=payload, reason=error.message)
             return
-        await self.publish(finding.finding_id, finding_json.to_json(finding), head(finding))
+        await self.publish(finding)
+        if holds_new_mask(body, finding_json.to_json(finding)):
+            self.on_masked()
+
+
+def holds_new_mask(given: bytes, stored: bytes) -> bool:
+    """Whether a credential was masked on the way from one body to the other."""
+    return stored.count(_MASK) > given.count(_MASK)
 
 
 def adopted(finding_id: str, body: bytes) -> Finding:

@@ -96,7 +96,7 @@ class Answering:
                 await self._dead_letter(
                     origin=self._feed.keys.of(keys.CHANNEL_QUERIES),
                     reason=error.message,
-                    message=payload[:2_000].decode("utf-8", "replace"),
+                    message=payload,
                 )
 
     async def _take(self, payload: bytes) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 from ifmem import clock
-from ifmem.bus.direct_writes import read_direct_write
+from ifmem.bus.direct_writes import forget_history, read_direct_write
 from ifmem.errors import IfMemError, NotPermitted, Unavailable
 from ifmem.runtime.adopting import Adopter
 from ifmem.runtime.answering import answer_queries
@@ -18,6 +18,7 @@ from ifmem.runtime.forwarded import Handle, serve_calls
 from ifmem.runtime.holding import hold_orphans
 from ifmem.runtime.keeping_hot import keep_hot
 from ifmem.runtime.messaging import sweep_messages
+from ifmem.runtime.remembering import publish
 from ifmem.runtime.repacking import keep_packed
 from ifmem.runtime.space import Space
 from ifmem.wire import keys
@@ -28,6 +29,7 @@ _RENEWALS = 3
 """Renewals in the time of a lease: two may be lost."""
 _SWEEP_SECONDS, _SWEEPS_OF_TASKS = 1.0, 5
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.05, 2.0
+_GATHERED_SECONDS, _HISTORY_SECONDS = 1.0, 9.0
 
 Reconnect = Callable[[], Awaitable[None]]
 
@@ -41,6 +43,7 @@ async def bridge(space: Space, reconnect: Reconnect, handle: Handle) -> None:
     async with asyncio.TaskGroup() as always:
         always.create_task(space.feed.run())
         always.create_task(_adopt(space))
+        always.create_task(_forget_history(space))
         always.create_task(keep_packed(space))
         always.create_task(keep_hot(space))
         always.create_task(_serve(space, reconnect, handle))
@@ -128,9 +131,10 @@ async def _adopt(space: Space) -> None:
     feed, log_of = space.feed, space.bus.log
     adopter = Adopter(
         read=partial(read_direct_write, space.bus.client, space.bus.keys),
-        publish=space.bus.findings.publish,
+        publish=partial(publish, space.bus),
         dead_letter=log_of.dead_letter,
         channel=feed.keys.of(keys.CHANNEL_FINDINGS),
+        on_masked=space.history_due.set,
     )
     ends = [
         feed.on_foreign(adopter.take),
@@ -142,6 +146,24 @@ async def _adopt(space: Space) -> None:
     finally:
         for end in ends:
             end()
+
+
+async def _forget_history(space: Space) -> None:
+    """Have our own server's file not keep what others wrote with credentials in it.
+
+    Whoever runs another server decides about its files.
+    """
+    while space.server.embedded:
+        await space.history_due.wait()
+        # Several come together.
+        await asyncio.sleep(_GATHERED_SECONDS)
+        space.history_due.clear()
+        try:
+            await forget_history(space.bus.client)
+        except (Unavailable, NotPermitted) as error:
+            log.info("the history of the bus is kept for now: %s", error.message)
+            space.history_due.set()
+        await asyncio.sleep(_HISTORY_SECONDS)
 
 
 async def _end_when_lost(space: Space) -> None:

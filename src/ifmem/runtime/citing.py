@@ -14,8 +14,11 @@ from ifmem.domain.document import Draft, Skipped
 from ifmem.domain.finding import Citation, CitationStatus
 from ifmem.engine.evidence import locate
 from ifmem.errors import Invalid
+from ifmem.ingest import reasons
+from ifmem.ingest.fence import Fence
 from ifmem.ingest.files import read_file
 from ifmem.ingest.walk import walk
+from ifmem.runtime.fencing import not_permitted, require_named, require_source
 from ifmem.runtime.space import Space
 from ifmem.store import contents, reports
 
@@ -30,29 +33,35 @@ class _Snapshot:
     sha256: str
 
 
-async def cite(space: Space, citation: Citation, *, from_disk: bool = True) -> Citation:
+async def cite(
+    space: Space, citation: Citation, *, elsewhere: bool = False, fence: Fence | None = None
+) -> Citation:
     """The citation with its quote, lines and digest filled in and checked.
 
     Args:
         space: whose documents are looked through first.
         citation: as its author gave it.
-        from_disk: a file that is not loaded may be read.
+        elsewhere: its author is on another host: no file of this one is read.
+        fence: nothing outside is cited, neither from the store nor from disk.
 
     Raises:
         Invalid: the source is neither stored nor readable, has no such lines, or does not hold
             the quote.
+        NotPermitted: it lies outside the fence, or is not there.
     """
+    source = require_source(fence, citation.source, elsewhere=elsewhere)
+    citation = replace(citation, source=source)
     if not citation.source.startswith(("/", "chat:", "git+file:")):
         return citation
     snapshot = await space.read(partial(_stored, source=citation.source))
-    if snapshot is None and not from_disk:
+    if snapshot is None and elsewhere:
         raise Invalid(
             f"{citation.source} cannot be cited from another host, for it is not loaded: load it "
             f"at the owner {space.worker_id}, or send its text with `load_text`",
             source=citation.source,
         )
     if snapshot is None:
-        snapshot = await asyncio.to_thread(_on_disk, space, citation.source)
+        snapshot = await asyncio.to_thread(_on_disk, space, citation.source, fence)
     lines, quote = _located(citation, snapshot.text)
     return replace(
         citation,
@@ -133,14 +142,17 @@ def _stored(connection: sqlite3.Connection, source: str) -> _Snapshot | None:
     return _Snapshot(contents.text_of(connection, content_id), sha256)
 
 
-def _on_disk(space: Space, source: str) -> _Snapshot:
+def _on_disk(space: Space, source: str, fence: Fence | None) -> _Snapshot:
     """A file that is not loaded, read by the same rules as a load."""
     skipped: list[Skipped] = []
     ingest = space.settings.ingest
-    for found in walk([Path(source)], allow=ingest.allow, on_skip=skipped.append):
-        draft = read_file(found, max_bytes=ingest.max_file_bytes)
+    path = Path(source if fence is None else require_named(fence, source))
+    for found in walk([path], allow=ingest.allow, fence=fence, on_skip=skipped.append):
+        draft = read_file(found, max_bytes=ingest.max_file_bytes, fence=fence)
         if isinstance(draft, Draft):
             return _Snapshot(draft.text, draft.sha256)
         skipped.append(draft)
+    if any(one.reason == reasons.NOT_PERMITTED for one in skipped):
+        raise not_permitted(source)
     reason = skipped[0].reason if skipped else "is a directory"
     raise Invalid(f"{source} cannot be cited: it {reason}", source=source)

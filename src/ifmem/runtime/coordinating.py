@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 
 from ifmem import clock
 from ifmem.domain.model import EXTRACTIVE, ModelRef
-from ifmem.errors import Invalid
+from ifmem.engine.capturing import local_space
+from ifmem.errors import BudgetExceeded, Invalid
 from ifmem.model_settings import ModelSettings
 from ifmem.runtime.answer_cache import key_of
 from ifmem.runtime.asking import ask
@@ -15,7 +18,7 @@ from ifmem.runtime.estimating import estimated
 from ifmem.runtime.question_routing import route_question
 from ifmem.runtime.space import Space
 from ifmem.store import findings
-from ifmem.wire.answers import Answer, Estimate
+from ifmem.wire.answers import Answer, Estimate, Usage
 from ifmem.wire.calls import AskCall, EstimateCall
 
 
@@ -31,6 +34,42 @@ async def coordinate(space: Space, call: AskCall) -> Answer:
         BudgetExceeded: a limit would be passed; ``so_far`` is the answer from what was found.
         Unavailable: the bus did not answer, or no model could be reached.
     """
+    here = msgspec.structs.replace(call, captured=False)
+    answer = await _coordinate(space, here)
+    if answer.found or not call.captured or call.shard is not None:
+        return answer
+    local = await space.beside(local_space(space.name), False)
+    return answer if local is None else await _from_captured(space, local, here, answer)
+
+
+async def _from_captured(space: Space, local: Space, call: AskCall, before: Answer) -> Answer:
+    """What the local space answers, with what is left of the time and the money of the question;
+    the answer before when that is nothing either."""
+    seconds = call.deadline_seconds or space.settings.ask.deadline_seconds
+    seconds_left = seconds - before.elapsed_ms / 1000
+    money_left = Decimal(call.max_cost or space.settings.budget.per_question) - before.cost
+    if seconds_left <= 0 or money_left < 0:
+        return before
+    rest = msgspec.structs.replace(
+        call, deadline_seconds=seconds_left, max_cost=format(money_left, "f")
+    )
+    try:
+        answer = await _coordinate(local, rest)
+    except BudgetExceeded:
+        return before
+    if not answer.found:
+        return before
+    used = (msgspec.structs.astuple(one.usage) for one in (before, answer))
+    return msgspec.structs.replace(
+        answer,
+        usage=Usage(*map(sum, zip(*used, strict=True))),
+        cost_usd=format(answer.cost + before.cost, "f"),
+        elapsed_ms=round(answer.elapsed_ms + before.elapsed_ms, 3),
+        routing=f"from what was captured, in space {local.name}: {answer.routing}",
+    )
+
+
+async def _coordinate(space: Space, call: AskCall) -> Answer:
     started = clock.stopwatch_ns()
     models = models_for(space, call.model, call.models)
     if models.is_extractive:

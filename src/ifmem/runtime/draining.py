@@ -12,11 +12,12 @@ from functools import partial
 import msgspec
 
 from ifmem.bus.log import Committed, RawEntry
+from ifmem.domain.finding import Finding
 from ifmem.errors import IfMemError, Invalid
-from ifmem.runtime.adopting import adopted
+from ifmem.runtime.adopting import adopted, holds_new_mask
 from ifmem.runtime.indexing import index_finding
 from ifmem.runtime.space import Space
-from ifmem.store import audit, findings, messages, meta, tasks
+from ifmem.store import audit, findings, messages, meta, quarantine, tasks
 from ifmem.store.findings import StoredFinding
 from ifmem.store.tasks import Waiting
 from ifmem.wire import finding_json
@@ -38,9 +39,11 @@ class _Applied:
 
     new: list[StoredFinding] = field(default_factory=list)
     sequences: dict[str, int] = field(default_factory=dict)
-    """By finding id; 0 for one that was refused."""
+    """By finding id; 0 for one that was refused, negative for one in quarantine."""
     lowered: dict[str, bytes] = field(default_factory=dict)
     """Findings that claimed more than their author may, or held credentials, as stored."""
+    masked: bool = False
+    """One came with a credential in it, past our functions."""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     unreadable: dict[str, tuple[RawEntry, str]] = field(default_factory=dict)
     contradicted: list[Waiting] = field(default_factory=list)
@@ -93,7 +96,7 @@ async def _take(space: Space, raw: Sequence[RawEntry]) -> None:
         body = msgspec.json.encode(
             {k.decode("utf-8", "replace"): repr(v) for k, v in fields[1].items()}
         )
-        await space.bus.log.dead_letter(entry=entry, reason=reason, message=body[:2_000])
+        await space.bus.log.dead_letter(entry=entry, reason=reason, message=body)
     await space.bus.log.drained(
         space.lease,
         Committed(
@@ -107,6 +110,8 @@ async def _take(space: Space, raw: Sequence[RawEntry]) -> None:
     )
     if applied.lowered:
         await space.bus.findings.correct(applied.lowered)
+    if applied.masked:
+        space.history_due.set()
     if applied.contradicted:
         await space.bus.tasks.correct(applied.contradicted)
     if applied.unknown:
@@ -138,6 +143,8 @@ async def _commit(space: Space, raw: Sequence[RawEntry]) -> _Applied:
     applied = await space.write(partial(_apply, raw=raw, own=frozenset(space.publishing)))
     await asyncio.to_thread(_index, space, applied.new)
     space.findings_stored += len(applied.new)
+    if applied.new:
+        space.watchers.on_committed()
     return applied
 
 
@@ -214,7 +221,14 @@ def _append(
         # Whoever has the bus's credentials wrote it: what nobody has checked is only claimed.
         finding = replace(adopted(said.finding_id, said.body), durable=True)
         body = finding_json.to_json(finding)
+        applied.masked |= holds_new_mask(said.body, body)
     last = findings.last_sequence(connection)
+    # A number far beyond the last was given out by nobody; taken, it would use up all others.
+    place = said.sequence if said.sequence - last <= _WIDEST_GAP else 0
+    held = _quarantined(connection, finding, body, place)
+    if held is not None:
+        applied.sequences[finding.finding_id] = -held
+        return
     sequence, is_new = findings.append(
         connection,
         finding_id=finding.finding_id,
@@ -225,8 +239,7 @@ def _append(
         tokens=finding.tokens,
         body=body,
         run=finding.session_id,
-        # A number far beyond the last was given out by nobody; taken, it would use up all others.
-        sequence=said.sequence if said.sequence - last <= _WIDEST_GAP else 0,
+        sequence=place,
     )
     applied.sequences[finding.finding_id] = sequence
     stored = findings.by_sequence(connection, [sequence])[sequence]
@@ -235,6 +248,37 @@ def _append(
     # Said again after a crash, it stays as it was stored: who may claim what is no longer known.
     if stored.body != finding_json.as_durable(said.body):
         applied.lowered[said.finding_id] = stored.body
+
+
+def _quarantined(
+    connection: sqlite3.Connection, finding: Finding, body: bytes, place: int
+) -> int | None:
+    """The sequence of a finding that is, or now comes, into quarantine; None for any other."""
+    held = quarantine.sequence_of(connection, finding.finding_id)
+    known = held is not None or findings.by_id(connection, finding.finding_id) is not None
+    if known or not finding.is_quarantined:
+        return held
+    audit.note(
+        connection,
+        entry=f"quarantine:{finding.finding_id}",
+        at=finding.timestamp,
+        action="quarantine",
+        actor=finding.worker_id,
+        subject=finding.finding_id,
+        reason="its author's word waits until somebody releases it",
+    )
+    row = StoredFinding(
+        sequence=place,
+        finding_id=finding.finding_id,
+        author=finding.worker_id,
+        task_id=finding.task_id,
+        topic=finding.topic,
+        said_at=finding.timestamp,
+        tokens=finding.tokens,
+        body=body,
+        run=finding.session_id,
+    )
+    return quarantine.append(connection, row)
 
 
 def _note(

@@ -29,16 +29,18 @@ _REST_SECONDS = 60.0
 async def embed_all(spaces: Callable[[], Iterable[Space]], encoder: SentenceEncoder) -> None:
     """Embed what the open spaces have and will have, until cancelled.
 
-    When the model cannot be loaded, the static vectors rank alone, as without the extra.
+    The model is loaded once there is something to search. When it cannot be loaded, the static
+    vectors rank alone, as without the extra.
     """
-    try:
-        await asyncio.to_thread(encoder.load)
-    except Exception:
-        log.exception("the sentence encoder cannot be used: the extra `semantic` is off")
-        return
+    loaded = False
     while True:
+        # Loading takes as long as the rest of a daemon's start.
+        if not loaded and any(len(space.index) for space in spaces()):
+            if not await _can_load(encoder):
+                return
+            loaded = True
         try:
-            busy = [await _embed_some(space, encoder) for space in list(spaces())]
+            busy = [await _embed_some(space, encoder) for space in list(spaces()) if loaded]
         except Exception:
             # Nobody waits for this work: what stops it now, a full disk, may be gone later.
             log.exception("embedding rests for %s seconds", _REST_SECONDS)
@@ -46,6 +48,15 @@ async def embed_all(spaces: Callable[[], Iterable[Space]], encoder: SentenceEnco
         else:
             if not any(busy):
                 await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _can_load(encoder: SentenceEncoder) -> bool:
+    try:
+        await asyncio.to_thread(encoder.load)
+    except Exception:
+        log.exception("the sentence encoder cannot be used: the extra `semantic` is off")
+        return False
+    return True
 
 
 async def _embed_some(space: Space, encoder: SentenceEncoder) -> bool:

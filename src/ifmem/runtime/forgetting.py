@@ -13,7 +13,7 @@ from ifmem import clock
 from ifmem.errors import IfMemError, NotFound
 from ifmem.runtime.saving import Changes, blank, remove
 from ifmem.runtime.space import Space
-from ifmem.store import contents, findings
+from ifmem.store import contents, findings, quarantine
 from ifmem.wire.calls import ForgetCall
 from ifmem.wire.shapes import Forgotten
 
@@ -42,11 +42,11 @@ async def forget(space: Space, call: ForgetCall) -> Forgotten:
         )
         if place is not None:
             changes = await space.change(partial(blank, content_id=place[0], ordinal=place[1]))
-            await space.finish(_cool(space, changes.rewritten))
+            await space.finish(cool(space, changes.rewritten))
             return Forgotten(call.id, "passage")
     changes = await space.change(partial(_remove_document, source=call.id))
     if changes.sources:
-        await space.finish(_cool(space, changes.shards))
+        await space.finish(cool(space, changes.shards))
         return Forgotten(call.id, "document")
     raise NotFound(
         f"nothing has the id {call.id[:200]!r}: give a finding id, a passage id as `recall` "
@@ -59,7 +59,7 @@ def _remove_document(connection: sqlite3.Connection, source: str) -> Changes:
     return remove(connection, [source])
 
 
-async def _cool(space: Space, shards: Collection[int]) -> None:
+async def cool(space: Space, shards: Collection[int]) -> None:
     """Have models give up what they keep of these shards by our order, with the text in it.
 
     What a provider caches by itself ends with its lifetime, an hour at most.
@@ -81,13 +81,16 @@ async def _forget_finding(space: Space, finding_id: str) -> bool:
         return False
     # What is accepted and not yet in the store is forgotten too.
     await space.tell_bus(_committed(space))
-    sequence = await space.write(
-        lambda connection: findings.delete(connection, finding_id, clock.stamp(clock.now()))
-    )
+    at = clock.stamp(clock.now())
+    if await space.write(partial(quarantine.delete, finding_id=finding_id, forgotten_at=at)):
+        # Nothing but the store had it.
+        return True
+    sequence = await space.write(partial(findings.delete, finding_id=finding_id, forgotten_at=at))
     if sequence is None:
         return False
     space.findings_stored -= 1
     space.index.remove([-sequence])
+    space.watchers.on_forgotten(finding_id, sequence)
     await space.tell_bus(space.bus.findings.drop(finding_id, stored=space.findings_stored))
     return True
 

@@ -21,8 +21,18 @@ from ifmem.bus.calls import SILENT_SECONDS
 from ifmem.domain.finding import Trust
 from ifmem.errors import Failed, IfMemError, Invalid, Refused, Unavailable, to_wire
 from ifmem.runtime.forwarding import no_files
+from ifmem.runtime.granting import PARAMS as GRANT_METHODS
 from ifmem.runtime.space import Space
-from ifmem.wire.calls import RememberCall, Request, StatusCall, TaskFinishCall
+from ifmem.wire.calls import (
+    AskCall,
+    LoadRowsCall,
+    LoadTextCall,
+    RecallCall,
+    RememberCall,
+    Request,
+    StatusCall,
+    TaskFinishCall,
+)
 from ifmem.wire.forwarded import (
     Begun,
     Cancel,
@@ -72,7 +82,7 @@ async def serve_calls(space: Space, handle: Handle) -> None:
                 await space.bus.log.dead_letter(
                     origin="forwarded calls",
                     reason=error.message,
-                    message=raw[:2_000].decode("utf-8", "replace"),
+                    message=raw,
                 )
                 continue
             match order:
@@ -224,10 +234,22 @@ def _permitted(space: Space, call: ForwardedCall) -> Request:
     """
     request = Request(0, call.method, space.name, call.params)
     match call.method:
-        case "load":
+        case "load" | "capture":
             raise no_files(space.worker_id)
+        case "forget_captured":
+            raise Refused("what was captured is local to the owner: run it there")
+        case "recall":
+            return _with(request, _without_captured(call, RecallCall))
+        case "ask":
+            return _with(request, _without_captured(call, AskCall))
         case "hello" | "stop" | "up":
             raise Refused(f"`{call.method}` is not done for another daemon: run it at the owner")
+        case method if method in GRANT_METHODS:
+            raise Refused(f"`{method}` is about another home: tokens are made where they are used")
+        case "load_text":
+            return _with(request, _elsewhere(call, LoadTextCall))
+        case "load_rows":
+            return _with(request, _elsewhere(call, LoadRowsCall))
         case "status":
             return _with(request, StatusCall())
         case "remember":
@@ -248,6 +270,28 @@ def _claimed(
         raise Invalid(f"{call.method}: {error}") from error
     trust = Trust.AGENT if given.trust == Trust.USER else given.trust
     return msgspec.structs.replace(given, trust=trust, elsewhere=True)
+
+
+def _elsewhere(
+    call: ForwardedCall, kind: type[LoadTextCall] | type[LoadRowsCall]
+) -> LoadTextCall | LoadRowsCall:
+    """A text under a name of another host, where no link of this one is followed."""
+    try:
+        given = msgspec.json.decode(call.params, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"{call.method}: {error}") from error
+    return msgspec.structs.replace(given, elsewhere=True)
+
+
+def _without_captured(
+    call: ForwardedCall, kind: type[RecallCall] | type[AskCall]
+) -> RecallCall | AskCall:
+    """A question to the space itself: its local space is local to its owner."""
+    try:
+        given = msgspec.json.decode(call.params, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"{call.method}: {error}") from error
+    return msgspec.structs.replace(given, captured=False)
 
 
 def _with(request: Request, params: msgspec.Struct) -> Request:

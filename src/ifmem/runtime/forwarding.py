@@ -19,6 +19,7 @@ from ifmem.bus.connection import Server, blocking
 from ifmem.errors import Invalid, NotPermitted, Refused, Unavailable
 from ifmem.runtime.listening import Emitter
 from ifmem.settings import Settings
+from ifmem.wire.agent_calls import Captured
 from ifmem.wire.calls import (
     REPEAT,
     FollowCall,
@@ -33,6 +34,7 @@ from ifmem.wire.shapes import RedisShape, Status
 _NAMES = ("id", "finding_id", "task_id", "message_id")
 """Parameters that say what a call is about."""
 _LOOK_SECONDS = 1.0
+_NOT_HERE = "this daemon has no store: what its agents do is not captured"
 
 
 class Forwarder:
@@ -56,6 +58,8 @@ class Forwarder:
         match request.method:
             case "up":
                 return _up(_params(request, UpCall))
+            case "capture":
+                return Captured("skipped", _NOT_HERE)
             case "load":
                 raise await self._no_files(request.space)
             case "status":

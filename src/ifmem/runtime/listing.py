@@ -50,6 +50,7 @@ async def list_sources(space: Space, call: SourcesCall) -> Page[SourceShape]:
             sources=call.filters.source,
             root=call.filters.root,
             group=call.filters.group,
+            shard=call.shard,
         )
     )
     items = [

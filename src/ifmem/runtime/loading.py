@@ -18,16 +18,19 @@ from pathlib import Path
 
 from ifmem import clock
 from ifmem.domain.document import Draft, Skipped
+from ifmem.engine.masking import mask
 from ifmem.errors import Invalid
+from ifmem.ingest.fence import Fence
 from ifmem.ingest.files import read_file, read_text
 from ifmem.ingest.git_log import read_git_log
 from ifmem.ingest.rows import read_rows
 from ifmem.ingest.walk import Found, walk
+from ifmem.runtime.fencing import fence_of, require_named, require_source
 from ifmem.runtime.indexing import keep_index
 from ifmem.runtime.repacking import capacities
 from ifmem.runtime.saving import Placement, Prepared, prepare, remove, save
 from ifmem.runtime.space import Space
-from ifmem.store import contents, reports
+from ifmem.store import captured, contents, reports
 from ifmem.store.contents import Known, Origin
 from ifmem.wire.calls import LoadCall, LoadRowsCall, LoadTextCall
 from ifmem.wire.shapes import LoadReport, ShardTokens, SkippedPath
@@ -61,6 +64,9 @@ class _Plan:
     known: frozenset[str]
     gone: list[str]
     roots: list[str]
+    captured: list[str]
+    """Unchanged files that only hooks of agents brought until now."""
+    fence: Fence | None
 
 
 async def load(space: Space, call: LoadCall, progress: Progress) -> LoadReport:
@@ -69,6 +75,7 @@ async def load(space: Space, call: LoadCall, progress: Progress) -> LoadReport:
     Raises:
         Invalid: no path was given.
         NotFound: a path does not exist; nothing was changed.
+        NotPermitted: a path is not inside the caller's roots, or is not there; nothing was changed.
     """
     if not call.paths:
         raise Invalid("load needs at least one path")
@@ -78,6 +85,8 @@ async def load(space: Space, call: LoadCall, progress: Progress) -> LoadReport:
         plan = await space.read(partial(_plan, call, tally))
         if plan.gone:
             await space.change(partial(remove, sources=plan.gone))
+        if plan.captured:
+            await space.write(partial(captured.give_to_user, wanted=plan.captured))
         tally.removed = len(plan.gone)
         placement = _placement(space, call)
         prepared = _prepared(call, plan, tally, progress, placement.least_capacity)
@@ -95,13 +104,22 @@ async def load(space: Space, call: LoadCall, progress: Progress) -> LoadReport:
 
 async def load_text(space: Space, call: LoadTextCall) -> LoadReport:
     """Store a text that the caller holds, under the source it names."""
-    draft = read_text(call.text, source=call.source, name=call.source, group=call.group)
+    source, group = _harmless(call)
+    draft = read_text(call.text, source=source, name=source, group=group)
     return await _load_draft(space, draft)
 
 
 async def load_rows(space: Space, call: LoadRowsCall) -> LoadReport:
     """Store the rows of a labelled set, each a passage of one document."""
-    return await _load_draft(space, read_rows(call.rows, source=call.source, group=call.group))
+    source, group = _harmless(call)
+    return await _load_draft(space, read_rows(call.rows, source=source, group=group))
+
+
+def _harmless(call: LoadTextCall | LoadRowsCall) -> tuple[str, str | None]:
+    """Under which name, and in which group, a text is stored: within the fence, masked."""
+    fence = fence_of(call.within, elsewhere=call.elsewhere)
+    source = mask(require_source(fence, call.source, elsewhere=call.elsewhere)).text
+    return source, None if call.group is None else mask(call.group).text
 
 
 async def _load_draft(space: Space, draft: Draft) -> LoadReport:
@@ -119,16 +137,29 @@ async def _load_draft(space: Space, draft: Draft) -> LoadReport:
 
 
 def _plan(call: LoadCall, tally: _Tally, connection: sqlite3.Connection) -> _Plan:
-    paths = [Path(path) for path in call.paths]
-    found = list(walk(paths, allow=call.ingest.allow, on_skip=tally.skipped.append))
-    roots = sorted({str(path.resolve()) for path in paths})
+    fence = fence_of(call.within)
+    if fence is None:
+        paths = [Path(path) for path in call.paths]
+        roots = sorted({_root(path) for path in paths})
+    else:
+        roots = sorted({require_named(fence, path) for path in call.paths})
+        paths = [Path(root) for root in roots]
+    allow = call.ingest.allow
+    found = list(walk(paths, allow=allow, fence=fence, on_skip=tally.skipped.append))
     known: dict[str, Known] = {}
     for root in roots:
         known |= contents.known_below(connection, root)
     wanted = [one for one in found if not _is_unchanged(one, known.get(one.path))]
     tally.unchanged = len(found) - len(wanted)
+    same = {one.path for one in found} - {one.path for one in wanted}
+    brought = [source for source in captured.sources(connection) if source in same]
     gone = sorted(known.keys() - {one.path for one in found})
-    return _Plan(wanted, frozenset(known), gone, roots)
+    return _Plan(wanted, frozenset(known), gone, roots, brought, fence)
+
+
+def _root(path: Path) -> str:
+    """Where what a path names is stored: a link to a file stands for itself, not for its target."""
+    return str(path.resolve() if path.is_dir() else path.parent.resolve() / path.name)
 
 
 def _is_unchanged(found: Found, known: Known | None) -> bool:
@@ -144,13 +175,13 @@ def _prepared(
 ) -> Iterator[Prepared]:
     """Read and count the wanted files one by one; a skipped one that was stored is removed."""
     for root in plan.roots:
-        log = read_git_log(Path(root), commits=call.ingest.git_commits)
+        log = read_git_log(Path(root), commits=call.ingest.git_commits, fence=plan.fence)
         if isinstance(log, Skipped):
             tally.skipped.append(log)
         elif log is not None:
             yield prepare(log, _origin_of_text(log, root=root), capacity=capacity)
     for done, found in enumerate(plan.wanted, 1):
-        draft = read_file(found, max_bytes=call.ingest.max_file_bytes)
+        draft = read_file(found, max_bytes=call.ingest.max_file_bytes, fence=plan.fence)
         progress(done, len(plan.wanted), found.path)
         if isinstance(draft, Skipped):
             tally.skipped.append(draft)

@@ -21,6 +21,7 @@ from ifmem.bus.feed import Feed, ReadOlder
 from ifmem.bus.tasks import LONGEST_WAIT
 from ifmem.domain.task import require_worker
 from ifmem.engine.following import Row
+from ifmem.engine.harmless import require_harmless
 from ifmem.errors import ConfigError, NotPermitted, OutcomeUnknown, Unavailable
 from ifmem.runtime.commitments import Commitments
 from ifmem.runtime.insisting import insist
@@ -52,7 +53,7 @@ class Membership:
     """
 
     def __init__(self, bus: Bus, feed: Feed, *, name: str, settings: Settings) -> None:
-        self.name = require_worker(name)
+        self.name = require_harmless(require_worker(name), "worker")
         self.bus = bus
         self.feed = feed
         self.settings = settings

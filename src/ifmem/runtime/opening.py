@@ -24,6 +24,7 @@ from ifmem.runtime.indexing import open_index, write_index
 from ifmem.runtime.publishing import Publisher
 from ifmem.runtime.space import Space
 from ifmem.runtime.warming import Warmth
+from ifmem.runtime.watchers import Watchers
 from ifmem.settings import Settings
 from ifmem.store import findings, meta, shards
 from ifmem.store.database import Database
@@ -82,6 +83,7 @@ async def _opened(
     await load_everywhere(reached, library_source())
     subscription = subscriber(reached)
     accounts = LedgerAccounts(database, settings.budget)
+    watchers = Watchers()
     space = Space(
         name=name,
         directory=directory,
@@ -99,7 +101,7 @@ async def _opened(
             subscription,
             read_older=lambda after, limit: read_older(space, after, limit),
         ),
-        publisher=Publisher(database, bus, worker_id),
+        publisher=Publisher(database, bus, worker_id, on_published=watchers.on_published),
         contexts=Contexts(bus),
         accounts=accounts,
         calibration=Calibration(database),
@@ -112,6 +114,7 @@ async def _opened(
             keep_hot=settings.models.keep_hot,
         ),
         sentences=sentences,
+        watchers=watchers,
     )
     await open_index(space)
     space.findings_stored = await space.read(findings.count)

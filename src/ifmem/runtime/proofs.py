@@ -80,6 +80,9 @@ def _citation(proof: Proof, rows: Sequence[Passage], shard: int) -> CitationShap
         verified=True,
         locator=rows[0].locator,
         shard=shard,
+        trust=rows[0].trust,
+        author=rows[0].author,
+        time=rows[0].time,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ifmem.bus.bus import Bus
@@ -42,10 +42,19 @@ class Publisher:
     enough to publish all shards again.
     """
 
-    def __init__(self, database: Database, bus: Bus, worker_id: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        bus: Bus,
+        worker_id: str,
+        *,
+        on_published: Callable[[int], None] = lambda shard: None,
+    ) -> None:
+        """Publishes the store's shards; ``on_published`` hears of each that the bus has taken."""
         self._database = database
         self._bus = bus
         self._worker_id = worker_id
+        self._on_published = on_published
         self._published: dict[int, set[str]] = {}
         """Digests of the blobs that each shard's manifest on the bus names."""
         self._rendered: dict[int, dict[Group, BlobEntry]] = {}
@@ -85,6 +94,7 @@ class Publisher:
         )
         self._published[number] = current
         self._rendered[number] = rendering.entries
+        self._on_published(number)
 
     def _render(self, number: int) -> _Rendering:
         before = self._rendered.get(number, {})

@@ -77,6 +77,9 @@ def citation_of(candidate: Candidate, row: Source | None) -> CitationShape | Non
         verified=True,
         locator=row.locator,
         shard=row.shard,
+        trust=row.trust,
+        author=row.author,
+        time=row.time,
     )
 
 
@@ -107,4 +110,7 @@ def _of_finding(row: StoredFinding, quote: str) -> CitationShape:
         verified=True,
         finding_id=finding.finding_id,
         shard=FINDINGS_SHARD,
+        trust=finding.trust,
+        author=finding.worker_id,
+        time=finding.timestamp,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ifmem import clock
 from ifmem.domain.passage import Passage
+from ifmem.engine.capturing import local_space, merged
 from ifmem.engine.packing import pack
 from ifmem.errors import Invalid
 from ifmem.index.space_index import Hit, Wanted
@@ -43,6 +44,33 @@ async def recall(space: Space, call: RecallCall) -> Recall:
     Raises:
         Invalid: an empty or oversize query, or a budget below one token.
     """
+    local = await space.beside(local_space(space.name), False) if call.captured else None
+    if local is None:
+        return await _recall_here(space, call)
+    here, captured = await _recall_here(space, call), await _recall_here(local, call)
+    return _within(call, here, captured)
+
+
+def _within(call: RecallCall, here: Recall, captured: Recall) -> Recall:
+    """Both, best first, as far as they fit the budget of one."""
+    everything: list[RecalledPassage | RecalledFinding] = [*here.passages, *here.findings]
+    ranked = merged(everything, captured.passages, score=lambda one: one.score)
+    taken = pack(
+        ranked,
+        budget=call.max_tokens,
+        limit=call.limit,
+        tokens=lambda one: one.tokens,
+        identity=lambda one: one.text if isinstance(one, RecalledPassage) else one.finding_id,
+    )
+    return Recall(
+        passages=[one for one in taken if isinstance(one, RecalledPassage)],
+        findings=[one for one in taken if isinstance(one, RecalledFinding)],
+        tokens=sum(one.tokens for one in taken),
+        elapsed_ms=round(here.elapsed_ms + captured.elapsed_ms, 3),
+    )
+
+
+async def _recall_here(space: Space, call: RecallCall) -> Recall:
     started = clock.stopwatch_ns()
     query = require_question(call.query)
     if call.max_tokens < 1 or call.limit < 1:
@@ -125,6 +153,9 @@ def _passage(hit: Hit, passage: Passage) -> RecalledPassage:
         speaker=passage.speaker,
         said_at=passage.said_at,
         locator=passage.locator,
+        trust=passage.trust,
+        author=passage.author,
+        time=passage.time,
     )
 
 

@@ -11,12 +11,15 @@ from functools import partial
 import msgspec
 
 from ifmem import clock, tokens
+from ifmem.bus.bus import Bus
+from ifmem.bus.findings import Published
 from ifmem.domain.finding import Citation, Finding
 from ifmem.engine.masking import mask_values
 from ifmem.errors import Invalid, Refused
 from ifmem.runtime.citing import cite
+from ifmem.runtime.fencing import fence_of, require_source
 from ifmem.runtime.space import Space
-from ifmem.store import findings
+from ifmem.store import findings, quarantine
 from ifmem.store.findings import StoredFinding
 from ifmem.wire import envelopes, finding_json
 from ifmem.wire.calls import FindingsCall, RememberCall
@@ -32,11 +35,14 @@ async def remember(space: Space, call: RememberCall) -> Remembered:
         OutcomeUnknown: the store has not committed it in time.
     """
     finding = await complete(space, call)
-    return await space.finish(_store(space, finding, durable=call.durable))
+    return await space.finish(store_finding(space, finding, durable=call.durable))
 
 
 async def list_findings(space: Space, call: FindingsCall) -> Page[FindingLine]:
-    """Findings after a cursor, oldest first; ``next`` is the cursor of the last one looked at."""
+    """Findings after a cursor, oldest first; ``next`` is the cursor of the last one looked at.
+
+    Those in quarantine are listed apart, and only for who asks for them.
+    """
     try:
         sequence = int(call.since or 0)
     except ValueError as error:
@@ -46,7 +52,7 @@ async def list_findings(space: Space, call: FindingsCall) -> Page[FindingLine]:
     limit = max(1, min(call.limit, 10_000))
     rows = await space.read(
         partial(
-            findings.since,
+            quarantine.since if call.quarantined else findings.since,
             sequence=sequence,
             limit=limit,
             task_id=call.task,
@@ -75,24 +81,35 @@ async def complete(space: Space, call: RememberCall) -> Finding:
             "durable": False,
         }
     )
+    fence = fence_of(call.within, elsewhere=call.elsewhere)
     cited = [
-        c if isinstance(c, str) else await cite(space, c, from_disk=not call.elsewhere)
-        for c in finding.citations
+        require_source(fence, one, elsewhere=call.elsewhere)
+        if isinstance(one, str)
+        else await cite(space, one, elsewhere=call.elsewhere, fence=fence)
+        for one in finding.citations
     ]
     finding = replace(finding, citations=tuple(cited), tokens=tokens.count(finding.claim))
     return replace(finding, content_sha256=finding_json.digest(finding))
 
 
-async def _store(space: Space, finding: Finding, *, durable: bool) -> Remembered:
+async def publish(bus: Bus, finding: Finding) -> Published:
+    """Publish a finding by the log; one in quarantine reaches the store and no reader."""
+    return await bus.findings.publish(
+        finding.finding_id,
+        finding_json.to_json(finding),
+        envelopes.head(finding),
+        hidden=finding.is_quarantined,
+    )
+
+
+async def store_finding(space: Space, finding: Finding, *, durable: bool) -> Remembered:
     """Publish it, and wait for the store unless the caller does not."""
     known = await space.read(partial(_known, finding_id=finding.finding_id))
     if known is not None:
         return Remembered(finding.finding_id, str(known), "known")
-    body = finding_json.to_json(finding)
-    head = envelopes.head(finding)
     space.publishing.add(finding.finding_id)
     published = await space.commit(
-        lambda: space.bus.findings.publish(finding.finding_id, body, head),
+        lambda: publish(space.bus, finding),
         durable=durable,
         id=finding.finding_id,
     )
@@ -104,7 +121,7 @@ async def _store(space: Space, finding: Finding, *, durable: bool) -> Remembered
 
 
 def _known(connection: sqlite3.Connection, finding_id: str) -> int | None:
-    """The sequence of a stored finding; None when the id is new.
+    """The sequence of a stored finding, also of one in quarantine; None when the id is new.
 
     Raises:
         Refused: it was forgotten.
@@ -115,7 +132,8 @@ def _known(connection: sqlite3.Connection, finding_id: str) -> int | None:
             f"finding {finding_id} was forgotten: remember it under another id",
             finding_id=finding_id,
         )
-    return None if stored is None else stored.sequence
+    held = quarantine.sequence_of(connection, finding_id)
+    return held if stored is None else stored.sequence
 
 
 def _passes(call: FindingsCall, row: StoredFinding) -> bool:

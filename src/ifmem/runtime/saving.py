@@ -150,6 +150,10 @@ class _Saver:
 
     def save(self, prepared: Prepared) -> None:
         draft, source = prepared.draft, prepared.origin.source
+        origin = prepared.origin
+        if contents.is_users(self._connection, source):
+            # It stays so, whoever brings a newer text of it.
+            origin = replace(origin, trust="user")
         held = contents.content_of(self._connection, draft.sha256, draft.format)
         if held is None:
             # The version before makes room first, so that a full shard can take the new one.
@@ -160,7 +164,7 @@ class _Saver:
                 return
             held = placed
             self.changes.added.append(held)
-        self._release(contents.link(self._connection, prepared.origin, held))
+        self._release(contents.link(self._connection, origin, held))
         self.changes.sources.append(source)
 
     def _release(self, content_id: int | None) -> None:

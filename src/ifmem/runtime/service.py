@@ -10,27 +10,33 @@ from typing import Any
 
 from ifmem import clock
 from ifmem.bus import embedded
-from ifmem.bus.connection import Server
+from ifmem.bus.connection import Server, connect
 from ifmem.domain.space import require_space
+from ifmem.engine.harmless import require_harmless_names
 from ifmem.engine.masking import mask
-from ifmem.errors import IfMemError, Invalid, Refused
+from ifmem.errors import IfMemError, Invalid, NotPermitted, Refused
 from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.llm.registry import Models
 from ifmem.runtime import listing
 from ifmem.runtime.bridging import bridge
 from ifmem.runtime.diagnosing import diagnose
 from ifmem.runtime.following import follow
+from ifmem.runtime.keeping_captured import keep_captured
 from ifmem.runtime.listening import Emitter
 from ifmem.runtime.loading import load
 from ifmem.runtime.opening import STORE, close_space, open_space
 from ifmem.runtime.space import Space
 from ifmem.runtime.verbs import LISTS, VERBS, decoded
-from ifmem.settings import Settings
+from ifmem.runtime.watching import watch
+from ifmem.settings import RedisSettings, Settings
 from ifmem.store import audit
 from ifmem.wire import calls
+from ifmem.wire.agent_calls import WatchCall
 from ifmem.wire.shapes import Page, SpaceShape
 
 _PROGRESS_SECONDS = 0.1
+LOCAL = "local"
+"""The file that marks a space as one that never leaves this host."""
 
 
 class Service:
@@ -54,6 +60,7 @@ class Service:
         self._models = models
         self._sentences = sentences
         self._server = server
+        self._local_server: Server | None = None
         self._worker_id = worker_id
         self._version = version
         self._spaces: dict[str, Space] = {}
@@ -100,8 +107,9 @@ class Service:
         if request.method in _RETRIED:
             return await space.insist(lambda: self._verb(space, request.method, params, emit))
         try:
+            require_harmless_names({name: getattr(params, name, None) for name in calls.NAMES})
             return await self._verb(space, request.method, params, emit)
-        except (Invalid, Refused) as error:
+        except (Invalid, NotPermitted, Refused) as error:
             if request.method in calls.REPEAT and not _is_audited_by_the_bus(request.method, error):
                 await _note_refusal(space, request.method, error)
             raise
@@ -114,17 +122,39 @@ class Service:
                     require_space(name),
                     home=self.settings.home_path,
                     settings=self.settings,
-                    server=self._server,
+                    server=await self._server_of(name),
                     worker_id=self._worker_id,
                     models=self._models,
                     sentences=self._sentences,
                     adopt=adopt,
                 )
                 self._spaces[name] = opened
+                opened.beside = self.beside
                 self._bridges.append(
                     self._tasks.create_task(bridge(opened, self.reconnect, self.call))
                 )
+                self._bridges.append(self._tasks.create_task(keep_captured(opened)))
             return self._spaces[name]
+
+    async def beside(self, name: str, create: bool, /) -> Space | None:
+        """A space that another one of this home needs; None when it is not to be made."""
+        directory = self.settings.home_path / "spaces" / name
+        if not (directory / STORE).exists():
+            if not create:
+                return None
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (directory / LOCAL).touch(mode=0o600)
+        is_local = self._server.embedded or (directory / LOCAL).exists()
+        return await self.space(name) if is_local else None
+
+    async def _server_of(self, name: str) -> Server:
+        """What is local stays on this host: its bus is the embedded one, whatever the others'."""
+        marked = (self.settings.home_path / "spaces" / name / LOCAL).exists()
+        if self._server.embedded or not marked:
+            return self._server
+        if self._local_server is None:
+            self._local_server = await connect(RedisSettings(), bus_directory(self.settings))
+        return self._local_server
 
     def open_spaces(self) -> list[Space]:
         """The spaces that are open."""
@@ -132,7 +162,7 @@ class Service:
 
     async def reconnect(self) -> None:
         """Start the embedded server again when it is gone; the client finds it by its path."""
-        if self._server.embedded:
+        if self._server.embedded or self._local_server is not None:
             await asyncio.to_thread(embedded.attach, bus_directory(self.settings))
 
     async def close(self) -> None:
@@ -145,6 +175,8 @@ class Service:
             await close_space(space, leave=True)
         await self._models.aclose()
         await self._server.aclose()
+        if self._local_server is not None:
+            await self._local_server.aclose()
 
     async def _verb(self, space: Space, method: str, params: Any, emit: Emitter) -> Any:
         match params:
@@ -152,6 +184,8 @@ class Service:
                 return await load(space, params, _throttled(emit))
             case calls.FollowCall():
                 return await follow(space, params, emit)
+            case WatchCall():
+                return await watch(space, params, emit)
             case calls.StatusCall():
                 return await listing.status(space, space.server, params, self._version)
             case calls.DoctorCall():
@@ -188,14 +222,15 @@ def _is_audited_by_the_bus(method: str, error: IfMemError) -> bool:
 
 
 async def _note_refusal(space: Space, method: str, error: IfMemError) -> None:
-    subject = next((str(one)[:100] for one in error.facts.values() if one), "-")
+    subject = next((str(one) for one in error.facts.values() if one), "-")
     row = {
         "entry": clock.new_id(),
         "at": clock.stamp(clock.now()),
         "action": method,
         "actor": space.worker_id,
-        "subject": mask(subject).text,
-        "reason": mask(error.message[:500]).text,
+        # Masked before they are cut: half a credential is no longer known as one.
+        "subject": mask(subject).text[:100],
+        "reason": mask(error.message).text[:500],
     }
     # An audit that cannot be written must not hide the error that it is about.
     with contextlib.suppress(IfMemError):

@@ -25,6 +25,7 @@ from ifmem.runtime.acknowledging import Acknowledgements
 from ifmem.runtime.answer_cache import AnswerCache
 from ifmem.runtime.arrivals import Arrivals
 from ifmem.runtime.calibrating import Calibration
+from ifmem.runtime.captures import Captures
 from ifmem.runtime.contexts import Contexts
 from ifmem.runtime.insisting import REBUILDING, committed, insist
 from ifmem.runtime.publishing import Publisher
@@ -32,6 +33,7 @@ from ifmem.runtime.saving import Changes
 from ifmem.runtime.shard_texts import ShardTexts
 from ifmem.runtime.together import Together
 from ifmem.runtime.warming import Warmth
+from ifmem.runtime.watchers import Watchers
 from ifmem.settings import Settings
 from ifmem.store import contents
 from ifmem.store.database import Database
@@ -59,6 +61,17 @@ _SEARCHES = 1
 """Steps of searches that run at once in a space."""
 _SERVED_TOGETHER = 8
 """Callers served by one step. More gain nothing, and the first of them would wait for the last."""
+
+
+class Beside(Protocol):
+    """Leads from one space to another of its home."""
+
+    async def __call__(self, name: str, create: bool, /) -> Space | None:
+        """The space of that name, opened; None when there is none and none is to be made."""
+
+
+async def _alone(name: str, create: bool, /) -> Space | None:
+    return None
 
 
 @dataclass
@@ -106,10 +119,17 @@ class Space:
     """Findings of our own callers that the store has not committed: their trust is theirs."""
     arrivals: Arrivals = field(default_factory=Arrivals)
     """Who waits for messages."""
+    watchers: Watchers = field(default_factory=Watchers)
+    captures: Captures = field(default_factory=Captures)
+    """What hooks of agents saw and the store has not."""
+    beside: Beside = _alone
+    """Another space of the same home."""
     answers: AnswerCache = field(default_factory=AnswerCache)
     shard_texts: ShardTexts = field(default_factory=ShardTexts)
     packing_due: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when shards may have outgrown what their models can take."""
+    history_due: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the bus's file holds a credential that somebody wrote past our functions."""
     attached: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the bus is known to be in line with the store."""
     lost: asyncio.Event = field(default_factory=asyncio.Event)

@@ -237,10 +237,12 @@ async def _result(space: Space, call: TaskFinishCall) -> Result | None:
         "citations": list(call.citations),
         "task_id": call.task_id,
     }
-    said = RememberCall(dict(given), trust=call.trust, elsewhere=call.elsewhere)
+    said = RememberCall(dict(given), trust=call.trust, elsewhere=call.elsewhere, within=call.within)
     finding = await complete(space, said)
     body, head = finding_json.to_json(finding), envelopes.head(finding)
-    return Result(finding_id=finding.finding_id, body=body, head=head)
+    return Result(
+        finding_id=finding.finding_id, body=body, head=head, hidden=finding.is_quarantined
+    )
 
 
 async def _as_it_stands(space: Space, accepted: Accepted) -> TaskShape:

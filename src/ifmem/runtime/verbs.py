@@ -8,17 +8,20 @@ from typing import Any
 import msgspec
 
 from ifmem.errors import Invalid
-from ifmem.runtime import listing, messaging, tasking
+from ifmem.runtime import briefing, listing, messaging, tasking
+from ifmem.runtime.capturing import capture
 from ifmem.runtime.coordinating import coordinate, estimate
 from ifmem.runtime.costing import costs, list_ledger
 from ifmem.runtime.following import acknowledge
 from ifmem.runtime.forgetting import forget
+from ifmem.runtime.keeping_captured import forget_captured
 from ifmem.runtime.loading import load_rows, load_text
+from ifmem.runtime.quarantining import release
 from ifmem.runtime.querying import query
 from ifmem.runtime.recalling import recall
 from ifmem.runtime.remembering import list_findings, remember
 from ifmem.runtime.space import Space
-from ifmem.wire import calls
+from ifmem.wire import agent_calls, calls
 
 
 def decoded(request: calls.Request) -> msgspec.Struct:
@@ -49,6 +52,9 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "follow": calls.FollowCall,
     "acknowledge": calls.AcknowledgeCall,
     "forget": calls.ForgetCall,
+    "capture": agent_calls.CaptureCall,
+    "forget_captured": agent_calls.ForgetCapturedCall,
+    "release": agent_calls.ReleaseCall,
     "send": calls.SendCall,
     "receive": calls.ReceiveCall,
     "acknowledge_messages": calls.AcknowledgeMessagesCall,
@@ -66,6 +72,11 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "task_requeue": calls.TaskRequeueCall,
     "task_show": calls.TaskCall,
     "task_list": calls.TaskListCall,
+    "finding": agent_calls.FindingCall,
+    "newest_findings": agent_calls.NewestFindingsCall,
+    "finding_names": agent_calls.FindingNamesCall,
+    "brief": agent_calls.BriefCall,
+    "watch": agent_calls.WatchCall,
     "shards": calls.Nothing,
     "workers": calls.Nothing,
     "status": calls.StatusCall,
@@ -84,6 +95,9 @@ VERBS: dict[type[msgspec.Struct], Callable[[Space, Any], Awaitable[Any]]] = {
     calls.FindingsCall: list_findings,
     calls.AcknowledgeCall: acknowledge,
     calls.ForgetCall: forget,
+    agent_calls.CaptureCall: capture,
+    agent_calls.ForgetCapturedCall: forget_captured,
+    agent_calls.ReleaseCall: release,
     calls.SendCall: messaging.send,
     calls.ReceiveCall: messaging.receive,
     calls.AcknowledgeMessagesCall: messaging.acknowledge_messages,
@@ -101,6 +115,10 @@ VERBS: dict[type[msgspec.Struct], Callable[[Space, Any], Awaitable[Any]]] = {
     calls.TaskRequeueCall: tasking.requeue_task,
     calls.TaskCall: tasking.show_task,
     calls.TaskListCall: tasking.list_tasks,
+    agent_calls.FindingCall: briefing.show_finding,
+    agent_calls.NewestFindingsCall: briefing.newest_findings,
+    agent_calls.FindingNamesCall: briefing.finding_names,
+    agent_calls.BriefCall: briefing.brief,
 }
 
 LISTS: dict[str, Callable[[Space], Awaitable[Any]]] = {

@@ -67,7 +67,12 @@ def compose(
 def as_result(finding: Finding) -> Result:
     """The finding as a completion publishes it."""
     body = finding_json.to_json(finding)
-    return Result(finding_id=finding.finding_id, body=body, head=envelopes.head(finding))
+    return Result(
+        finding_id=finding.finding_id,
+        body=body,
+        head=envelopes.head(finding),
+        hidden=finding.is_quarantined,
+    )
 
 
 def _unverified(citation: Citation | str) -> Citation | str:
@@ -86,7 +91,9 @@ class RecentResults:
         self._changed = asyncio.Event()
 
     def add(self, finding: Finding) -> None:
-        """Show a result."""
+        """Show a result, unless it waits in quarantine."""
+        if finding.is_quarantined:
+            return
         self._results.append(
             {
                 "task_id": finding.task_id,

@@ -31,6 +31,8 @@ class Origin:
     mtime_ns: int
     inode: int
     loaded_at: str
+    trust: str = "user"
+    """``captured`` for what an agent's hook brought."""
 
 
 class Head(NamedTuple):
@@ -47,9 +49,12 @@ _AT_ONCE = 500
 
 _PASSAGES = """
     SELECT p.passage_id, p.content_id, p.ordinal, c.sha256, part.shard,
-           (SELECT min(d.source) FROM document d WHERE d.content_id = c.content_id),
+           (SELECT substr(min((d.trust = 'captured') || d.source), 2)
+            FROM document d WHERE d.content_id = c.content_id),
            c.title, c.kind, c.conversation, p.first_line, p.last_line, p.tokens, p.header,
-           p.speaker, p.said_at, p.locator, p.text
+           p.speaker, p.said_at, p.locator, p.text,
+           (SELECT max(d.trust) FROM document d WHERE d.content_id = c.content_id),
+           (SELECT max(d.loaded_at) FROM document d WHERE d.content_id = c.content_id)
     FROM passage p JOIN content c USING (content_id) JOIN part USING (part_id)
 """
 
@@ -78,7 +83,7 @@ def link(connection: sqlite3.Connection, origin: Origin, content_id: int) -> int
         "SELECT content_id FROM document WHERE source = ?", (origin.source,)
     ).fetchone()
     connection.execute(
-        "INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             origin.source,
             content_id,
@@ -87,9 +92,16 @@ def link(connection: sqlite3.Connection, origin: Origin, content_id: int) -> int
             origin.mtime_ns,
             origin.inode,
             origin.loaded_at,
+            origin.trust,
         ),
     )
     return int(before[0]) if before is not None and before[0] != content_id else None
+
+
+def is_users(connection: sqlite3.Connection, source: str) -> bool:
+    """True for a document that its user has loaded himself."""
+    row = connection.execute("SELECT trust FROM document WHERE source = ?", (source,)).fetchone()
+    return row is not None and row[0] == "user"
 
 
 def unlink(connection: sqlite3.Connection, source: str) -> int | None:

@@ -25,7 +25,7 @@ class StoredFinding:
     """The session it was found in."""
 
 
-_COLUMNS = "sequence, finding_id, author, task_id, topic, said_at, tokens, body, run"
+COLUMNS = "sequence, finding_id, author, task_id, topic, said_at, tokens, body, run"
 
 
 def append(
@@ -52,17 +52,17 @@ def append(
     if row is not None:
         return int(row[0]), False
     number = max(sequence, last_sequence(connection) + 1)
-    connection.execute(
-        f"INSERT INTO finding ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (number, finding_id, author, task_id, topic, said_at, tokens, body.decode(), run),
-    )
+    finding = StoredFinding(number, finding_id, author, task_id, topic, said_at, tokens, body, run)
+    insert(connection, "finding", number, finding)
     return number, True
 
 
 def last_sequence(connection: sqlite3.Connection) -> int:
-    """The highest sequence ever used, also by findings that were forgotten."""
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'finding'").fetchone()
-    return 0 if row is None else int(row[0])
+    """The highest sequence ever used, also by findings in quarantine and those forgotten."""
+    (highest,) = connection.execute(
+        "SELECT max(seq) FROM sqlite_sequence WHERE name IN ('finding', 'quarantined')"
+    ).fetchone()
+    return int(highest or 0)
 
 
 def since(
@@ -74,22 +74,15 @@ def since(
     run: str | None = None,
 ) -> list[StoredFinding]:
     """Findings after a cursor, oldest first."""
-    wanted = [("task_id", task_id), ("run", run)]
-    given = [(name, value) for name, value in wanted if value is not None]
-    where = "".join(f"AND {name} = ? " for name, _ in given)
-    rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM finding WHERE sequence > ? {where}ORDER BY sequence LIMIT ?",
-        (sequence, *(value for _, value in given), limit),
-    )
-    return [_stored(row) for row in rows]
+    return after(connection, "finding", sequence=sequence, limit=limit, task_id=task_id, run=run)
 
 
 def newest(connection: sqlite3.Connection, limit: int) -> list[StoredFinding]:
     """The newest findings, oldest of them first: what the bus keeps."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM finding ORDER BY sequence DESC LIMIT ?", (limit,)
+        f"SELECT {COLUMNS} FROM finding ORDER BY sequence DESC LIMIT ?", (limit,)
     ).fetchall()
-    return [_stored(row) for row in reversed(rows)]
+    return [stored(row) for row in reversed(rows)]
 
 
 def by_sequence(
@@ -99,30 +92,24 @@ def by_sequence(
     found = {}
     for sequence in sequences:
         row = connection.execute(
-            f"SELECT {_COLUMNS} FROM finding WHERE sequence = ?", (sequence,)
+            f"SELECT {COLUMNS} FROM finding WHERE sequence = ?", (sequence,)
         ).fetchone()
         if row is not None:
-            found[sequence] = _stored(row)
+            found[sequence] = stored(row)
     return found
 
 
 def by_id(connection: sqlite3.Connection, finding_id: str) -> StoredFinding | None:
     """The finding of that id."""
     row = connection.execute(
-        f"SELECT {_COLUMNS} FROM finding WHERE finding_id = ?", (finding_id,)
+        f"SELECT {COLUMNS} FROM finding WHERE finding_id = ?", (finding_id,)
     ).fetchone()
-    return None if row is None else _stored(row)
+    return None if row is None else stored(row)
 
 
 def delete(connection: sqlite3.Connection, finding_id: str, forgotten_at: str) -> int | None:
     """Remove a finding and remember that it was removed; its sequence, or None."""
-    row = connection.execute(
-        "DELETE FROM finding WHERE finding_id = ? RETURNING sequence", (finding_id,)
-    ).fetchone()
-    if row is None:
-        return None
-    connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (finding_id, forgotten_at))
-    return int(row[0])
+    return remove(connection, "finding", finding_id, forgotten_at)
 
 
 def was_forgotten(connection: sqlite3.Connection, identifier: str) -> bool:
@@ -142,7 +129,63 @@ def count(connection: sqlite3.Connection) -> int:
     return int(number)
 
 
-def _stored(
+def insert(
+    connection: sqlite3.Connection, table: str, sequence: int, finding: StoredFinding
+) -> None:
+    """Write a finding under a sequence that was never used."""
+    connection.execute(
+        f"INSERT INTO {table} ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            sequence,
+            finding.finding_id,
+            finding.author,
+            finding.task_id,
+            finding.topic,
+            finding.said_at,
+            finding.tokens,
+            finding.body.decode(),
+            finding.run,
+        ),
+    )
+
+
+def remove(
+    connection: sqlite3.Connection, table: str, finding_id: str, forgotten_at: str
+) -> int | None:
+    """Remove a finding from a table and remember that it was removed; its sequence, or None."""
+    row = connection.execute(
+        f"DELETE FROM {table} WHERE finding_id = ? RETURNING sequence", (finding_id,)
+    ).fetchone()
+    if row is None:
+        return None
+    connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (finding_id, forgotten_at))
+    return int(row[0])
+
+
+def after(
+    connection: sqlite3.Connection,
+    table: str,
+    *,
+    sequence: int,
+    limit: int,
+    task_id: str | None,
+    run: str | None,
+) -> list[StoredFinding]:
+    """The findings of a table after a cursor, oldest first."""
+    wanted = [("task_id", task_id), ("run", run)]
+    given = [(name, value) for name, value in wanted if value is not None]
+    where = "".join(f"AND {name} = ? " for name, _ in given)
+    if table == "quarantined":
+        where += "AND released_at IS NULL "
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM {table} WHERE sequence > ? {where}ORDER BY sequence LIMIT ?",
+        (sequence, *(value for _, value in given), limit),
+    )
+    return [stored(row) for row in rows]
+
+
+def stored(
     row: tuple[int, str, str, str | None, str | None, str, int, str, str | None],
 ) -> StoredFinding:
+    """The finding that a row of ``COLUMNS`` is."""
     return StoredFinding(*row[:7], body=row[7].encode(), run=row[8])

@@ -47,11 +47,11 @@ def totals_below(connection: sqlite3.Connection, roots: Sequence[str]) -> Totals
     return Totals(documents, *row)
 
 
-def below(roots: Sequence[str]) -> tuple[str, list[str]]:
-    """A condition on ``d.source``: it is one of the roots or lies below one; with its values."""
+def below(roots: Sequence[str], *, column: str = "d.source") -> tuple[str, list[str]]:
+    """A condition on a path: it is one of the roots or lies below one; with its values."""
     clauses, values = [], []
     for root in roots:
-        clauses.append("d.source = ? OR (d.source > ? AND d.source < ?)")
+        clauses.append(f"{column} = ? OR ({column} > ? AND {column} < ?)")
         values += [root, root.rstrip("/") + "/", root.rstrip("/") + "0"]  # '0' follows '/'
     return "(" + " OR ".join(clauses or ["0"]) + ")", values
 
@@ -71,12 +71,17 @@ def sources_page(
     sources: Sequence[str] = (),
     root: str | None = None,
     group: str | None = None,
+    shard: int | None = None,
 ) -> list[SourceRow]:
     """Documents in order of their source, from the first past ``after``."""
     where, values = _chosen(sources, root)
     if group is not None:
         where += " AND c.conversation = ?"
         values.append(group)
+    if shard is not None:
+        where += (
+            " AND EXISTS (SELECT 1 FROM part WHERE part.content_id = c.content_id AND shard = ?)"
+        )
     rows = connection.execute(
         "SELECT d.source, c.sha256, c.kind, c.conversation, c.tokens, "
         "(SELECT count(*) FROM passage p WHERE p.content_id = c.content_id), c.size, "
@@ -84,7 +89,7 @@ def sources_page(
         "WHERE part.content_id = c.content_id) "
         f"FROM document d JOIN content c USING (content_id) WHERE d.source > ? AND {where} "
         "ORDER BY d.source LIMIT ?",
-        (after, *values, limit),
+        (after, *values, *([] if shard is None else [shard]), limit),
     )
     return [_source_row(*row) for row in rows]
 
@@ -156,8 +161,10 @@ def _chosen(sources: Sequence[str], root: str | None) -> tuple[str, list[str]]:
         clauses.append(f"({any_of})")
     if root is not None:
         inside, more = below([root])
-        clauses.append(inside)
-        values += more
+        # What a hook heard has no path; the project it was heard in stands beside it.
+        of_root, again = below([root], column="d.root")
+        clauses.append(f"({inside} OR (d.source GLOB 'captured:*' AND {of_root}))")
+        values += more + again
     return " AND ".join(clauses or ["1"]), values
 
 

@@ -12,21 +12,24 @@ class CaptureCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     agent: str
     """``claude``, ``codex`` or ``gemini``: whose words ``event`` has."""
-    event: dict[str, Any]
-    """As the agent's hook was given it, large values cut."""
+    event: dict[str, Any] | str
+    """As the agent's hook was given it, large values cut; as JSON when the hook did not read it."""
     root: str
     """The project: nothing outside it is captured."""
     share: bool = False
     """Into the space itself; else into its local space."""
     at: str | None = None
     """When it happened, for events that lay in the spool."""
+    wait: bool = False
+    """Answer once it is stored; else once it waits in the daemon."""
 
 
 class Captured(msgspec.Struct, frozen=True):
     """What became of an event."""
 
     outcome: str
-    """``stored``, ``unchanged`` or ``skipped``."""
+    """``stored``; ``unchanged``; ``taken``, when it waits to be stored; ``skipped``; ``removed``,
+    when the file is gone."""
     reason: str = ""
     """Why it was skipped."""
     source: str | None = None
@@ -52,6 +55,8 @@ class BriefCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     root: str | None = None
     """Findings that cite nothing outside it; None: the whole space."""
     max_tokens: int = 1_000
+    topic: str | None = None
+    """Only findings about it."""
 
 
 class Brief(msgspec.Struct, frozen=True):
@@ -64,6 +69,31 @@ class Brief(msgspec.Struct, frozen=True):
 
 class FindingCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
+
+
+class NewestFindingsCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Findings newest first."""
+
+    before: str | None = None
+    """A cursor; None: from the newest on."""
+    limit: int = 50
+    """500 at most."""
+    task: str | None = None
+
+
+class FindingNamesCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What somebody may be typing: ids of findings, or topics of the newest."""
+
+    kind: str
+    """``id`` or ``topic``."""
+    prefix: str = ""
+    limit: int = 100
+
+
+class FindingNames(msgspec.Struct, frozen=True):
+    names: list[str]
+    more: bool
+    """There are others that begin so."""
 
 
 class ReleaseCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

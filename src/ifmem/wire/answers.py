@@ -34,6 +34,12 @@ class CitationShape(msgspec.Struct, frozen=True):
     finding_id: str | None = None
     locator: str | None = None
     shard: int | None = None
+    trust: str = "user"
+    """``user``, ``agent`` or ``captured``: who brought what is quoted."""
+    author: str | None = None
+    """Of a finding, or the speaker of a chat turn; else as ``trust`` says it."""
+    time: str | None = None
+    """When it was said, or else when its document was last read."""
 
 
 class ConsultedShard(msgspec.Struct, frozen=True):

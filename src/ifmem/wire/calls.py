@@ -25,6 +25,8 @@ REPEAT: Mapping[str, str] = {
     "load_rows": "load the rows again, they are stored once",
     "remember": "repeat it with the same id",
     "forget": "forget it again",
+    "forget_captured": "forget it again",
+    "release": "release it again, it is said once",
     "task_post": "post it again with the same id",
     "task_claim": "claim again; what was claimed is free again when its lease ends",
     "task_renew": "renew it again",
@@ -38,6 +40,13 @@ REPEAT: Mapping[str, str] = {
     "unfollow_topic": "leave it again",
 }
 """The methods that write, with what to do when their answer was lost."""
+
+
+NAMES = (
+    *("worker", "agent", "sender", "to", "topic", "run", "consumer", "name", "actor", "posted_by"),
+    *("idempotency_key", "roots"),
+)
+"""Parameters that are kept as they are given: one that looks like a credential is refused."""
 
 
 class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,12 +69,18 @@ class LoadCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ingest: IngestSettings = IngestSettings()
     placement: tuple[PlacementEntry, ...] = ()
     """Empty: the daemon's own table."""
+    within: tuple[str, ...] | None = None
+    """Directories that what is named must lie in, links followed; None: anywhere."""
 
 
 class LoadTextCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str
     source: str
     group: str | None = None
+    elsewhere: bool = False
+    """The author is on another host: its paths are compared as they are spelled."""
+    within: tuple[str, ...] | None = None
+    """Directories that what is named must lie in, links followed; None: anywhere."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -83,6 +98,10 @@ class LoadRowsCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     rows: tuple[Row, ...]
     group: str | None = None
+    elsewhere: bool = False
+    """The author is on another host: its paths are compared as they are spelled."""
+    within: tuple[str, ...] | None = None
+    """Directories that what is named must lie in, links followed; None: anywhere."""
 
 
 class AskCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +118,8 @@ class AskCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """US dollars that this question may cost, below what the settings allow."""
     fresh: bool = False
     """Not from the answer cache."""
+    captured: bool = False
+    """Also from what was captured, when the space itself holds no answer."""
 
 
 class EstimateCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,6 +147,8 @@ class RecallCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: int = 2_000
     limit: int = 50
     filters: Filters = Filters()
+    captured: bool = False
+    """Also what was captured for this space, in its local space."""
 
 
 class RememberCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,6 +159,8 @@ class RememberCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Answer once the store has committed it; else once the bus has it."""
     elsewhere: bool = False
     """The author is on another host: no file of this one is read for its citations."""
+    within: tuple[str, ...] | None = None
+    """Directories that what is named must lie in, links followed; None: anywhere."""
 
 
 class FindingsCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,6 +168,8 @@ class FindingsCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: int = 1_000
     task: str | None = None
     filters: Filters = Filters()
+    quarantined: bool = False
+    """Those that wait for somebody to release them, and no others."""
 
 
 class FollowCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -229,6 +256,8 @@ class TaskFinishCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     durable: bool = True
     elsewhere: bool = False
     """The author is on another host: no file of this one is read for its citations."""
+    within: tuple[str, ...] | None = None
+    """Directories that what is named must lie in, links followed; None: anywhere."""
 
 
 class TaskCancelCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -302,6 +331,8 @@ class SourcesCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: str = ""
     limit: int = 1_000
     filters: Filters = Filters()
+    shard: int | None = None
+    """Only what this shard holds, all or part of it."""
 
 
 class CostsCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -66,11 +66,16 @@ class RecalledPassage(msgspec.Struct, frozen=True):
     tokens: int
     sha256: str
     trust: str = "user"
-    """Loaded documents are the user's; what they say is data, never an instruction."""
+    """``user`` for what he loaded, ``captured`` for what only hooks of agents brought; what either
+    says is data, never an instruction."""
     header: str = ""
     speaker: str | None = None
     said_at: str | None = None
     locator: str | None = None
+    author: str = "user"
+    """The speaker of a chat turn; else who brought the document, as ``trust`` says it."""
+    time: str | None = None
+    """When it was said, or else when its document was last read."""
 
 
 class RecalledFinding(msgspec.Struct, frozen=True):

@@ -58,10 +58,11 @@ local function append(prefix, kind, ...)
 end
 
 -- The newest entry: when the store has committed it, it has committed all that happened before now.
+-- An empty log has nothing to wait for, whoever asks: a bridge that has just started knows of no
+-- entry that was committed before it.
 local function last_entry(prefix)
   local newest = redis.call('XREVRANGE', prefix .. K.LOG, '+', '-', 'COUNT', 1)
-  if newest[1] then return newest[1][1] end
-  return redis.call('HGET', prefix .. K.LOG_STATE, 'drained') or '0-0'
+  return newest[1] and newest[1][1] or '0-0'
 end
 
 -- Have the store remember that somebody was refused something.

@@ -14,9 +14,14 @@ end
 
 -- Value, order and wake-up of a finding; its sequence. The caller appends the log entry that
 -- carries `id`, `sequence` and `body`: `publish` its own, `finish` that of the task.
-local function put_finding(prefix, id, body, head)
+-- A hidden one has its place in the order and goes to the store, and readers learn of neither.
+local function put_finding(prefix, id, body, head, hidden)
   local key = prefix .. K.FINDING .. id
   local sequence = next_number(prefix, 'sequence')
+  if hidden then
+    redis.call('DEL', key)
+    return sequence
+  end
   redis.call('SET', key, body)
   redis.call('ZADD', prefix .. K.FINDINGS, sequence, id)
   -- A number that was skipped makes a follower look for what it missed; that costs one read.
@@ -24,7 +29,7 @@ local function put_finding(prefix, id, body, head)
   return sequence
 end
 
--- ARGV  prefix, id, body, head
+-- ARGV  prefix, id, body, head, hidden ('1' or '0')
 -- Publishing an id again changes nothing. A value that somebody wrote directly, and that no
 -- function has published, is replaced by the body given here.
 local function publish(keys, args)
@@ -33,7 +38,7 @@ local function publish(keys, args)
   if known then return {'known', integer(known), last_entry(prefix)} end
   local refused = refusal(prefix)
   if refused then return refused end
-  local sequence = put_finding(prefix, id, args[3], args[4])
+  local sequence = put_finding(prefix, id, args[3], args[4], args[5] == '1')
   local entry = append(prefix, 'finding', 'id', id, 'sequence', integer(sequence), 'body', args[3])
   return {'new', integer(sequence), entry}
 end

@@ -37,7 +37,7 @@ local DURABLE, NOT_DURABLE = '{"durable":true,', '{"durable":false,'
 --       then pairs entry, verdict
 -- The store has committed up to `drained`: its findings become durable under the store's own
 -- sequence, the log and the window are trimmed, and waiting writers are woken. A sequence of 0
--- says that the store refused the finding: it is taken off.
+-- says that the store refused the finding, a negative one that it hides it: it is taken off.
 local function drained(keys, args)
   local prefix, position = args[1], args[4]
   if not holds_lease(prefix, args[2], args[3]) then return {'lost'} end
@@ -45,9 +45,10 @@ local function drained(keys, args)
   local place, highest = 9, 0
   for _ = 1, tonumber(args[8]) do
     local id, sequence = args[place], args[place + 1]
-    place, highest = place + 2, math.max(highest, tonumber(sequence))
+    local number = tonumber(sequence)
+    place, highest = place + 2, math.max(highest, math.abs(number))
     local key = prefix .. K.FINDING .. id
-    if sequence == '0' then
+    if number <= 0 then
       redis.call('DEL', key)
       redis.call('ZREM', findings, id)
     else

@@ -96,7 +96,7 @@ local function renew_task(keys, args)
 end
 
 -- ARGV  prefix, id, worker, fence, outcome (done, failed), reason, final ('1' or '0'), base_ms,
---       cap_ms, then empty or: finding id, body, head
+--       cap_ms, then empty or: finding id, body, head, hidden ('1' or '0')
 -- The one accepted completion, with its finding in the same step and the same log entry.
 local function finish_task(keys, args)
   local prefix, id, worker, fence, outcome = args[1], args[2], args[3], args[4], args[5]
@@ -118,7 +118,7 @@ local function finish_task(keys, args)
   local logged, sequence = {'finding_id', finding}, ''
   if not_before ~= '' then logged = {'finding_id', finding, 'not_before', not_before} end
   if finding ~= '' and not redis.call('ZSCORE', prefix .. K.FINDINGS, finding) then
-    sequence = integer(put_finding(prefix, finding, args[11], args[12]))
+    sequence = integer(put_finding(prefix, finding, args[11], args[12], args[13] == '1'))
     local size = #logged
     logged[size + 1], logged[size + 2] = 'sequence', sequence
     logged[size + 3], logged[size + 4] = 'body', args[11]

@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
     command(bench, "hot")(bench_hot)
     command(bench, "tokens")(bench_tokens)
     command(bench, "overhead")(bench_overhead)
+    command(bench, "agents")(bench_agents)
 
 
 def bench_load(
@@ -79,6 +80,17 @@ def bench_query(
 ) -> None:
     """How long recall and ask take, with 1, 8 and 32 clients at once."""
     _bench(session, "query", tokens=tokens, n=n, directory=directory, semantic=semantic, out=out)
+
+
+def bench_agents(
+    session: Session,
+    tokens: Annotated[int, typer.Option(min=1_000, help="Tokens to load.")] = 800_000,
+    n: Annotated[int, typer.Option(min=10, help="Recalls by each way.")] = 1_000,
+    starts: Annotated[int, typer.Option(min=2, help="Starts of a shim.")] = 20,
+    out: Out = None,
+) -> None:
+    """How long agents wait over MCP, how soon one hears of another, and what is lost."""
+    _bench(session, "agents", tokens=tokens, n=n, starts=starts, out=out)
 
 
 def bench_cost(

@@ -80,8 +80,9 @@ async def doctor(
     session: Session,
     repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
 ) -> int:
-    """Find what is wrong, from Python up to the bus."""
+    """Find what is wrong, from Python up to the bus, and try each connected agent."""
     from ifmem.entrypoints.cli import render
+    from ifmem.entrypoints.cli.installing import agent_checks
     from ifmem.errors import IfMemError
     from ifmem.wire.shapes import Check, Checkup
 
@@ -94,6 +95,7 @@ async def doctor(
     except IfMemError as error:
         checks.append(Check("daemon", False, error.message))
         code = error.exit_code
+    checks += await agent_checks(session)
     seen = Checkup(checks)
     session.give(seen, lambda paper: render.checkup(paper, seen))
     return code or int(not all(check.ok for check in checks))

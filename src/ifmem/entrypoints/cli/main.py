@@ -14,13 +14,17 @@ from ifmem.entrypoints.cli import (
     accounting,
     asking,
     benching,
+    installing,
     looking,
     running,
     searching,
+    serving,
+    shimming,
     storing,
     tasking,
     working,
 )
+from ifmem.entrypoints.cli.parsing import parser
 from ifmem.entrypoints.cli.session import (
     Home,
     Json,
@@ -49,7 +53,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = _app()(args=arguments, prog_name="ifmem", standalone_mode=False)
+        entrance = parser(_app(), arguments)
+        code = entrance(args=arguments, prog_name="ifmem", standalone_mode=False)
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -82,8 +87,11 @@ def _app() -> typer.Typer:
     looking.register(app)
     accounting.register(app)
     running.register(app)
+    installing.register(app)
+    shimming.register(app)
     benching.register(app)
     working.register(app)
+    serving.register(app)
     return app
 
 

@@ -116,6 +116,10 @@ async def findings(
     worker: Annotated[
         str | None, typer.Option("--worker", help="Only those of this worker; as --author.")
     ] = None,
+    quarantined: Annotated[
+        bool,
+        typer.Option("--quarantined", help="Those that wait for `ifmem release`, and no others."),
+    ] = False,
     source: Source = None,
     group: Group = None,
     author: Author = None,
@@ -135,6 +139,8 @@ async def findings(
         else:
             render.finding(paper, line)
 
+    if follow and quarantined:
+        raise Invalid("--quarantined lists what no follower gets: leave --follow out")
     if follow:
         wanted = following.Wanted(
             since=since,
@@ -157,6 +163,7 @@ async def findings(
             since or "0",
             limit=limit if here == Filter() else None,
             task=task,
+            quarantined=quarantined,
             source=source or (),
             group=group,
             author=author,
@@ -170,7 +177,8 @@ async def findings(
             if written == limit:
                 break
     if last is not None and not session.options.as_json and not session.options.quiet:
-        paper.line(Dim(f"what comes later: ifmem findings --since {last.cursor}"))
+        which = " --quarantined" if quarantined else ""
+        paper.line(Dim(f"what comes later: ifmem findings{which} --since {last.cursor}"))
 
 
 async def sources(

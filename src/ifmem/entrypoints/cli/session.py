@@ -7,9 +7,10 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,9 +122,8 @@ def remember_options(context: typer.Context, options: Options) -> None:
 
 
 def _as_command(function: Command) -> Callable[..., int]:
-    signature = inspect.signature(function, eval_str=True)
-    own = list(signature.parameters.values())[1:]
-    shared = list(inspect.signature(Options, eval_str=True).parameters.values())
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    shared = _shared_parameters()
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     keyword = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *shared)]
 
@@ -138,6 +138,11 @@ def _as_command(function: Command) -> Callable[..., int]:
     perform.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     perform.__annotations__ = {one.name: one.annotation for one in parameters}
     return perform
+
+
+@cache
+def _shared_parameters() -> Sequence[inspect.Parameter]:
+    return list(inspect.signature(Options, eval_str=True).parameters.values())
 
 
 def _run(function: Command, session: Session, values: dict[str, Any]) -> int:
