@@ -189,6 +189,8 @@ def test_a_call_over_http_counts_once(line: CommandLine) -> None:
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ifmem.mcp_server.http", None)
+    # Where another test of this process has imported it, its package has it as well.
+    monkeypatch.delattr("ifmem.mcp_server.http", raising=False)
     home = Settings(home=str(tmp_path / "home"))
     with pytest.raises(ConfigError, match=r"pip install 'ifmem\[mcp\]'"):
         asyncio.run(serving_process.serve(home, port=0, ready=print))

@@ -141,7 +141,7 @@ def test_who_has_no_client_is_called_by_its_subject_and_no_scope_is_none(gate: G
 
 
 LATE = clock.now() - timedelta(minutes=1)
-SOON = clock.now() + timedelta(minutes=5)
+SOON = clock.now() + timedelta(days=1)
 
 
 @pytest.mark.parametrize(

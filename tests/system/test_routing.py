@@ -124,16 +124,21 @@ def test_a_question_about_the_whole_is_put_to_every_shard(ifmem: Any, project: P
 
 
 def test_a_shard_marked_inactive_on_the_bus_is_passed_over_and_named(
-    ifmem: Any, project: Path
+    ifmem: Any, project: Path, eventually: Any
 ) -> None:
     question, _ = QUESTIONS[3]
     with ifmem.bus() as bus:
-        bus.set("context:shard:3:active", "0")
-        answer = ifmem("ask", question, "--json").json
-        hinted = ifmem("ask", question, "--shard", "3", "--json").json
+
+        def asked_without(*hint: str) -> Any:
+            # With a heartbeat the bridge makes it active again, perhaps just now.
+            bus.set("context:shard:3:active", "0")
+            answer = ifmem("ask", question, *hint, "--json").json
+            return 3 not in answer["shards_asked"] and answer
+
+        answer = eventually(asked_without)
+        hinted = eventually(lambda: asked_without("--shard", "3"))
         bus.set("context:shard:3:active", "1")
     for one in (answer, hinted):
-        assert 3 not in one["shards_asked"]
         assert one["shards_asked"]
         assert one["shards_missing"] == [3]
         assert "not active" in one["routing"]
