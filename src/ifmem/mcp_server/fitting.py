@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -55,11 +55,17 @@ def size(reply: Reply) -> int:
     return tokens.count(_structured(reply))
 
 
-def those_that_fit(items: Iterable[Item], room: int) -> list[Item]:
-    """Items in their order, each taken when it still fits: about so many tokens together."""
+def those_that_fit(
+    items: Iterable[Item], room: int, measure: Callable[[Item], int] = size
+) -> list[Item]:
+    """Items in their order, each taken when it still fits: about so many tokens together.
+
+    Args:
+        measure: how many tokens one takes, as far as it matters here.
+    """
     taken = []
     for item in items:
-        needed = size(item) + 1
+        needed = measure(item) + 1
         if needed <= room:
             taken.append(item)
             room -= needed

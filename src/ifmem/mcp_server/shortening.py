@@ -51,8 +51,13 @@ Shape = TypeVar("Shape", bound=Reply)
 SKIPPED_SHOWN = 20
 LISTED = 100
 """Shards, workers and librarians that one reply names."""
-_FRAME_TOKENS = 60
-"""What stands around the text of a passage, at the least."""
+_FRAME_TOKENS = 155
+"""What stands around the text of a passage: of 1,671 recalled from source text, 130 to 186 for nine
+of ten, the median 152."""
+_SHORT_TOKENS = 100
+"""What stands around a passage shorter than this is most of it: it is counted."""
+_COUNTED_TOKENS = 1_000
+"""Up to such a cap every item is counted: a single one more or less is much of the reply."""
 _SHORTEST_CLAIM = 400
 _REASONS = 5
 _ADDRESS = re.compile(r"[a-z][a-z+]*://\S+")
@@ -75,10 +80,16 @@ def recall_replies(found: Recall, max_tokens: int) -> Iterator[RecallReply]:
             omitted=len(items) - len(kept),
         )
 
-    # Counting is most of the work of a reply: what cannot fit is not counted to see that.
-    if sum(one.tokens + _FRAME_TOKENS for one in items) <= max_tokens:
-        yield reply(items)
-    yield from map(reply, ever_fewer(those_that_fit(items, max_tokens - size(reply([])))))
+    room = max_tokens - size(reply([]))
+    # Counting is most of the work of a reply: a large one is chosen by estimate and counted whole.
+    measure = size if max_tokens <= _COUNTED_TOKENS else _estimate
+    yield from map(reply, ever_fewer(those_that_fit(items, room, measure)))
+
+
+def _estimate(item: PassageReply | RecalledFindingReply) -> int:
+    if isinstance(item, PassageReply) and item.tokens >= _SHORT_TOKENS:
+        return item.tokens + _FRAME_TOKENS
+    return size(item)
 
 
 def answer_replies(answer: Answer, max_tokens: int) -> Iterator[AskReply]:
