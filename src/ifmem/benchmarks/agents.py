@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,7 @@ async def _recalls(
         agents = [await stack.enter_async_context(stdio_agent(home, corpus))]
         await agents[0].shake_hands()
         port, token = await stack.enter_async_context(_serving(settings))
+        threads = stack.enter_context(ThreadPoolExecutor(_CROWD))
         by_http = [HttpAgent(port, token) for _ in range(_CROWD)]
         for one in by_http:
             stack.callback(one.close)
@@ -192,7 +194,7 @@ async def _recalls(
             ways: dict[str, list[Ask]] = {
                 "library": [_by_library(one) for one in memories],
                 "stdio": [_by_stdio(one) for one in agents[:count]],
-                "http": [_by_http(one) for one in by_http[:count]],
+                "http": [_by_http(one, threads) for one in by_http[:count]],
             }
             for way, clients in ways.items():
                 await _ask_all(clients, asked[:_WARM_UP])
@@ -208,14 +210,15 @@ def _by_stdio(agent: StdioAgent) -> Ask:
     return lambda question: _timed(agent.call("recall", query=question))
 
 
-def _by_http(agent: HttpAgent) -> Ask:
+def _by_http(agent: HttpAgent, threads: Executor) -> Ask:
     def ask(question: str) -> float:
         # Timed where it blocks: the way into this thread and back is no part of an agent.
         started = clock.stopwatch_ns()
         agent.call("recall", query=question)
         return clock.milliseconds_since(started)
 
-    return lambda question: asyncio.to_thread(ask, question)
+    loop = asyncio.get_running_loop()
+    return lambda question: loop.run_in_executor(threads, ask, question)
 
 
 async def _timed(call: Awaitable[Any]) -> float:
