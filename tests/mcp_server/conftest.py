@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from ifmem.client.reconnecting import ReconnectingCalls
 from ifmem.mcp_server.port import Caller, Calls, caller_of_connection
 from ifmem.mcp_server.server import build_server
 from ifmem.settings import RetrievalSettings, Settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+import memory_calls as memory
 
 VERSION = "1.2.3"
 PATIENCE_S = 60.0
@@ -76,6 +80,21 @@ class Agent:
 
 
 Speak = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of a memory whose daemon runs."""
+    home = tmp_path_factory.mktemp("home")
+    memory.start(home)
+    yield home
+    memory.stop(home)
+
+
+@pytest.fixture
+def calls(home: Path) -> memory.SocketCalls:
+    """The verbs of that memory."""
+    return memory.SocketCalls(home)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from mcp.server.lowlevel import Server
 
 from ifmem.client import launch
 from ifmem.client.connection import Connection
+from ifmem.clock import new_id
 from ifmem.domain.grant import EVERY_SCOPE, Scope
 from ifmem.errors import Unavailable
 from ifmem.mcp_server import completions, prompts, resources, subscriptions
@@ -24,6 +25,11 @@ from ifmem.wire.calls import RememberCall
 from ifmem.wire.shapes import Remembered
 
 PATIENCE_S = 60.0
+
+
+def own_space() -> str:
+    """A space that no other test has."""
+    return f"s{new_id()[:13]}"
 
 
 class SocketCalls:

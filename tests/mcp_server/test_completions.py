@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mcp import Client, MCPError
 from mcp_types import Completion, PromptReference, ResourceTemplateReference
 
-from ifmem.clock import new_id
 from ifmem.domain.grant import Scope
 from ifmem.wire.calls import TaskPostCall
 from ifmem.wire.shapes import TaskShape
@@ -22,27 +19,6 @@ import memory_calls as memory
 
 FINDING = "memory://findings/{id}"
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    home = tmp_path_factory.mktemp("home")
-    memory.start(home)
-    yield home
-    memory.stop(home)
-
-
-@pytest.fixture
-def calls(home: Path) -> memory.SocketCalls:
-    return memory.SocketCalls(home)
-
-
-def own_space() -> str:
-    return f"s{new_id()[:13]}"
-
-
-def run(step: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(step)
 
 
 async def completed(client: Client, of: str, name: str, begun: str) -> Completion:
@@ -58,7 +34,7 @@ async def completed(client: Client, of: str, name: str, begun: str) -> Completio
 @ERAS
 def test_ids_topics_and_numbers_are_completed(calls: memory.SocketCalls, mode: str) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         ids = [
             (await calls.remember("Said.", who.space, topic=topic)).finding_id
             for topic in ("wick", "oil", "wind")
@@ -73,12 +49,12 @@ def test_ids_topics_and_numbers_are_completed(calls: memory.SocketCalls, mode: s
             assert (numbers.values, numbers.total) == (["1", "2", "3", "4"], 4)
             assert (await completed(client, "memory://shards/{n}", "n", "3")).values == ["3"]
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_open_tasks_are_completed_for_a_handoff(calls: memory.SocketCalls) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         posted = [
             await calls.call(
                 "task_post", TaskPostCall(title=title), returns=TaskShape, space=who.space
@@ -91,12 +67,12 @@ def test_open_tasks_are_completed_for_a_handoff(calls: memory.SocketCalls) -> No
             one = await completed(client, "handoff", "task", posted[0].task_id[:30])
             assert posted[0].task_id in one.values
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_more_than_the_protocol_takes_is_said_and_not_sent(calls: memory.SocketCalls) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         for number in range(101):
             await calls.remember("Said.", who.space, topic=f"lamp {number}")
         async with memory.client_of(server, who) as client:
@@ -104,7 +80,7 @@ def test_more_than_the_protocol_takes_is_said_and_not_sent(calls: memory.SocketC
                 found = await completed(client, of, name, "")
                 assert (len(found.values), found.has_more) == (100, True)
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -113,7 +89,7 @@ def test_what_cannot_be_completed_has_no_values_and_what_is_not_there_is_refused
 ) -> None:
     async def story() -> None:
         server = memory.server_of(calls)
-        async with memory.client_of(server, memory.caller(own_space()), mode) as client:
+        async with memory.client_of(server, memory.caller(memory.own_space()), mode) as client:
             for of, name, begun in (
                 ("brief", "colour", ""),
                 (FINDING, "n", ""),
@@ -126,7 +102,7 @@ def test_what_cannot_be_completed_has_no_values_and_what_is_not_there_is_refused
                     await completed(client, of, "n", "")
                 assert refused.value.code == -32602
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_who_may_not_read_is_told_nothing(calls: memory.SocketCalls) -> None:
@@ -137,4 +113,4 @@ def test_who_may_not_read_is_told_nothing(calls: memory.SocketCalls) -> None:
             with pytest.raises(MCPError, match="scope `read`"):
                 await completed(client, FINDING, "id", "")
 
-    run(story())
+    asyncio.run(story())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +20,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import memory_calls as memory
 
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    home = tmp_path_factory.mktemp("home")
-    memory.start(home)
-    yield home
-    memory.stop(home)
-
-
-@pytest.fixture
-def calls(home: Path) -> memory.SocketCalls:
-    return memory.SocketCalls(home)
-
-
-def own_space() -> str:
-    return f"s{new_id()[:13]}"
-
-
-def run(step: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(step)
 
 
 async def text_of(client: Client, name: str, **arguments: str) -> str:
@@ -82,7 +60,7 @@ def test_both_prompts_are_listed_with_their_arguments(calls: memory.SocketCalls,
             }
             assert all(one.title and one.description for one in prompts)
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -90,7 +68,10 @@ def test_a_brief_holds_the_findings_of_the_project_as_data(
     calls: memory.SocketCalls, mode: str
 ) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space(), root="/home/ada/lamp")
+        server, who = (
+            memory.server_of(calls),
+            memory.caller(memory.own_space(), root="/home/ada/lamp"),
+        )
         async with memory.client_of(server, who, mode) as client:
             assert "Nothing is remembered" in await text_of(client, "brief")
             await calls.remember("Wicks are cotton.", who.space, topic="wick")
@@ -101,12 +82,12 @@ def test_a_brief_holds_the_findings_of_the_project_as_data(
             assert oldest.endswith("] Wicks are cotton.")
             assert "never obey it" in text
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_a_brief_is_of_a_topic_and_of_so_many_tokens(calls: memory.SocketCalls) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         for number in range(20):
             await calls.remember(f"Fact {number}.", who.space, topic="oil")
         await calls.remember("Wicks are cotton.", who.space, topic="wick")
@@ -118,7 +99,7 @@ def test_a_brief_is_of_a_topic_and_of_so_many_tokens(calls: memory.SocketCalls) 
             assert 1 <= len(between_marks(small, "findings")) < 5
             assert tokens.count(small) < 230
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -141,7 +122,7 @@ def test_wrong_names_and_arguments_are_refused_with_what_is_right(
                     await client.get_prompt(name, arguments)
                 assert refused.value.code == -32602
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -149,7 +130,7 @@ def test_a_handoff_holds_open_tasks_and_keeps_apart_what_is_not_verified(
     calls: memory.SocketCalls, mode: str
 ) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         async with memory.client_of(server, who, mode) as client:
             empty = await text_of(client, "handoff")
             assert empty.count("Nothing.") == 3
@@ -175,12 +156,12 @@ def test_a_handoff_holds_open_tasks_and_keeps_apart_what_is_not_verified(
             (unverified,) = between_marks(text, "unverified findings")
             assert unverified.endswith("] Wicks are wool.")
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_a_handoff_of_one_task_holds_its_findings_only(calls: memory.SocketCalls) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         task = await post(calls, who.space, "Trim the wick")
         await post(calls, who.space, "Light the lamp")
         await calls.remember("The wick is short.", who.space, task_id=task.task_id)
@@ -192,12 +173,12 @@ def test_a_handoff_of_one_task_holds_its_findings_only(calls: memory.SocketCalls
             (line,) = between_marks(text, "unverified findings")
             assert "The wick is short." in line
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_a_handoff_stays_small_and_says_what_it_left_out(calls: memory.SocketCalls) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         for number in range(60):
             await calls.remember(f"Fact {number}: " + "lamp oil " * 30, who.space)
         async with memory.client_of(server, who) as client:
@@ -207,7 +188,7 @@ def test_a_handoff_stays_small_and_says_what_it_left_out(calls: memory.SocketCal
             assert "Fact 59" in shown[0]
             assert tokens.count(text) < 2_000
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -220,4 +201,4 @@ def test_who_may_not_read_gets_no_prompt(calls: memory.SocketCalls, mode: str) -
                 await client.get_prompt("brief")
             assert refused.value.code == -32003
 
-    run(story())
+    asyncio.run(story())

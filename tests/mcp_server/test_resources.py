@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from mcp import Client, MCPError
 
 from ifmem import tokens
-from ifmem.clock import new_id
 from ifmem.domain.grant import Scope
 from ifmem.mcp_server.resources import MOST_SOURCES, MOST_TOKENS
 from ifmem.wire.calls import ForgetCall, LoadTextCall
@@ -24,27 +22,6 @@ import memory_calls as memory
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 ERAS = pytest.mark.parametrize(("mode", "missing"), [("auto", -32602), ("legacy", -32002)])
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    home = tmp_path_factory.mktemp("home")
-    memory.start(home)
-    yield home
-    memory.stop(home)
-
-
-@pytest.fixture
-def calls(home: Path) -> memory.SocketCalls:
-    return memory.SocketCalls(home)
-
-
-def own_space() -> str:
-    return f"s{new_id()[:13]}"
-
-
-def run(step: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(step)
 
 
 async def read(client: Client, uri: str) -> Any:
@@ -60,7 +37,7 @@ def test_the_lists_are_the_same_each_time(
     calls: memory.SocketCalls, mode: str, missing: int
 ) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         async with memory.client_of(server, who, mode, cache=None) as client:
             listed = await client.list_resources()
             assert [one.uri for one in listed.resources] == [
@@ -84,7 +61,7 @@ def test_the_lists_are_the_same_each_time(
                 assert refused.value.code == -32602
             assert (await client.list_resources(cursor="3")).resources == listed.resources[-1:]
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -92,7 +69,7 @@ def test_a_finding_is_read_by_its_id_with_all_it_says(
     calls: memory.SocketCalls, mode: str, missing: int
 ) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         async with memory.client_of(server, who, mode) as client:
             cited = "https://example.org/wick"
             stored = await calls.remember(
@@ -109,7 +86,7 @@ def test_a_finding_is_read_by_its_id_with_all_it_says(
             assert said["citations"] == [cited]
             assert "never instructions" in said["notice"]
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -117,7 +94,7 @@ def test_what_is_not_there_has_the_code_of_its_era(
     calls: memory.SocketCalls, mode: str, missing: int
 ) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         forgotten = (await calls.remember("Never mind.", who.space)).finding_id
         await calls.call("forget", ForgetCall(forgotten), returns=Forgotten, space=who.space)
         quarantined = await calls.remember("Trust me.", who.space, trust="quarantined")
@@ -139,7 +116,7 @@ def test_what_is_not_there_has_the_code_of_its_era(
                     await client.read_resource(uri)
                 assert refused.value.code == missing, uri
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -147,7 +124,7 @@ def test_the_newest_findings_are_paged_and_the_pages_join_to_all(
     calls: memory.SocketCalls, mode: str, missing: int
 ) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         said = [
             (await calls.remember(f"Fact {n}: " + "oil lamp " * 40, who.space)).finding_id
             for n in range(30)
@@ -163,12 +140,12 @@ def test_the_newest_findings_are_paged_and_the_pages_join_to_all(
             assert found == said[::-1]
             assert pages > 2
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_a_long_claim_is_cut_in_the_list_and_said_to_be(calls: memory.SocketCalls) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         claim = "A very long story. " * 1_600
         stored = await calls.remember(claim, who.space, citations=["https://example.org"] * 90)
         async with memory.client_of(server, who) as client:
@@ -181,12 +158,12 @@ def test_a_long_claim_is_cut_in_the_list_and_said_to_be(calls: memory.SocketCall
             assert len(whole["claim"]) > len(item["claim"])
             assert (whole["claim_characters"], whole["citations_omitted"]) == (len(claim), 85)
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_a_shard_tells_its_state_and_the_first_of_its_sources(calls: memory.SocketCalls) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         for number in range(MOST_SOURCES + 2):
             load = LoadTextCall(text=f"Lamp {number} is lit.", source=f"chat:lamp-{number:03}")
             report = await calls.call("load_text", load, returns=LoadReport, space=who.space)
@@ -209,7 +186,7 @@ def test_a_shard_tells_its_state_and_the_first_of_its_sources(calls: memory.Sock
             assert context["context_active"] == held.tokens
             assert [one["tokens"] for one in context["shards"] if one["tokens"]] == [held.tokens]
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -223,13 +200,13 @@ def test_who_may_not_read_gets_nothing(calls: memory.SocketCalls, mode: str, mis
                     await step
                 assert refused.value.code == -32003
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_a_caller_sees_its_own_space(calls: memory.SocketCalls) -> None:
     async def story() -> None:
-        server, who = memory.server_of(calls), memory.caller(own_space())
-        elsewhere = await calls.remember("Not yours.", own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
+        elsewhere = await calls.remember("Not yours.", memory.own_space())
         await calls.remember("Yours.", who.space)
         async with memory.client_of(server, who) as client:
             page = await read(client, "memory://findings")
@@ -237,4 +214,4 @@ def test_a_caller_sees_its_own_space(calls: memory.SocketCalls) -> None:
             with pytest.raises(MCPError):
                 await client.read_resource(f"memory://findings/{elsewhere.finding_id}")
 
-    run(story())
+    asyncio.run(story())

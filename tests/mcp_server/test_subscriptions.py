@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,14 +110,6 @@ async def unsubscribe(client: Client, uri: str) -> None:
         await client.unsubscribe_resource(uri)
 
 
-def own_space() -> str:
-    return f"s{new_id()[:13]}"
-
-
-def run(step: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(step)
-
-
 ERAS = pytest.mark.parametrize("listens", [modern, legacy])
 
 
@@ -127,7 +119,7 @@ def test_what_one_client_stores_is_told_to_another_who_can_read_it_at_once(
 ) -> None:
     async def story() -> None:
         calls = memory.SocketCalls(home)
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         async with listens(server, who, FINDINGS) as updates:
             # Said and not waited for: it is told when the store has it.
             stored = await calls.remember("Ferries sail at dawn.", who.space)
@@ -137,7 +129,7 @@ def test_what_one_client_stores_is_told_to_another_who_can_read_it_at_once(
             )
             assert [line.finding["finding_id"] for line in page] == [stored.finding_id]
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -146,7 +138,7 @@ def test_a_single_finding_is_told_of_when_it_comes_and_when_it_is_forgotten(
 ) -> None:
     async def story() -> None:
         calls = memory.SocketCalls(home)
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         finding_id = new_id()
         uri = f"{FINDINGS}/{finding_id}"
         async with listens(server, who, uri) as updates:
@@ -157,14 +149,14 @@ def test_a_single_finding_is_told_of_when_it_comes_and_when_it_is_forgotten(
             assert await updates.next() == uri
             assert updates.told.empty()
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
 def test_loading_tells_of_the_shard_and_of_the_context(home: Path, listens: Any) -> None:
     async def story() -> None:
         calls = memory.SocketCalls(home)
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         shards = [f"memory://shards/{n}" for n in range(1, 5)]
         async with listens(server, who, CONTEXT, *shards) as updates:
             load = LoadTextCall(text="The lamps are lit at dusk.", source="chat:lamps")
@@ -173,27 +165,27 @@ def test_loading_tells_of_the_shard_and_of_the_context(home: Path, listens: Any)
             heard = {await updates.next(), await updates.next()}
             assert heard == {CONTEXT, f"memory://shards/{shard.shard}"}
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_other_spaces_are_not_heard(home: Path) -> None:
     async def story() -> None:
         calls = memory.SocketCalls(home)
         server = memory.server_of(calls)
-        mine, other = memory.caller(own_space()), own_space()
+        mine, other = memory.caller(memory.own_space()), memory.own_space()
         async with modern(server, mine, FINDINGS) as updates:
             await calls.remember("Not for you.", other)
             await calls.remember("For you.", mine.space)
             await updates.until(FINDINGS)
             assert updates.told.empty()
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_a_space_is_watched_by_one_call_for_as_long_as_somebody_listens(home: Path) -> None:
     async def story() -> None:
         calls = memory.SocketCalls(home)
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         async with modern(server, who, FINDINGS) as one, legacy(server, who, FINDINGS) as other:
             assert calls.watches == 1
             await calls.remember("Both hear it.", who.space)
@@ -202,7 +194,7 @@ def test_a_space_is_watched_by_one_call_for_as_long_as_somebody_listens(home: Pa
         await calls.unwatched()
         assert calls.watched == 1
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -227,7 +219,7 @@ def test_a_subscription_is_acknowledged_once_the_space_is_watched(home: Path, li
 
     async def story() -> None:
         calls = Held(home)
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         async with asyncio.TaskGroup() as group:
 
             async def listen() -> None:
@@ -241,13 +233,13 @@ def test_a_subscription_is_acknowledged_once_the_space_is_watched(home: Path, li
             gate.set()
         assert order == ["watching", "acknowledged"]
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_a_session_hears_nothing_of_what_it_unsubscribed_from(home: Path) -> None:
     async def story() -> None:
         calls = memory.SocketCalls(home)
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         async with session(server, who) as (client, updates):
             kept, left = (f"{FINDINGS}/{new_id()}" for _ in range(2))
             for uri in (kept, left):
@@ -260,7 +252,7 @@ def test_a_session_hears_nothing_of_what_it_unsubscribed_from(home: Path) -> Non
             await unsubscribe(client, kept)
             await calls.unwatched()
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_what_is_no_resource_cannot_be_subscribed_to(home: Path) -> None:
@@ -271,7 +263,7 @@ def test_what_is_no_resource_cannot_be_subscribed_to(home: Path) -> None:
                 await subscribe(client, "memory://nothing")
             assert refused.value.code == -32002
 
-    run(story())
+    asyncio.run(story())
 
 
 @ERAS
@@ -289,7 +281,7 @@ def test_who_may_not_read_may_not_listen(home: Path, listens: Any) -> None:
                     async with client.listen(resource_subscriptions=[FINDINGS]):
                         pass
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_more_resources_than_a_stream_may_have_are_refused(home: Path) -> None:
@@ -301,7 +293,7 @@ def test_more_resources_than_a_stream_may_have_are_refused(home: Path) -> None:
                 async with client.listen(resource_subscriptions=many):
                     pass
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_after_a_lost_daemon_each_resource_is_told_of_once(
@@ -329,7 +321,7 @@ def test_after_a_lost_daemon_each_resource_is_told_of_once(
 
     memory.start(tmp_path)
     try:
-        run(story())
+        asyncio.run(story())
     finally:
         memory.stop(tmp_path)
 
@@ -339,7 +331,7 @@ def test_nothing_is_lost_over_reconnects_when_a_client_catches_up(home: Path) ->
 
     async def story() -> None:
         calls = memory.SocketCalls(home)
-        server, who = memory.server_of(calls), memory.caller(own_space())
+        server, who = memory.server_of(calls), memory.caller(memory.own_space())
         said: list[str] = []
         got: list[str] = []
         cursor = "0"
@@ -371,4 +363,4 @@ def test_nothing_is_lost_over_reconnects_when_a_client_catches_up(home: Path) ->
         await catch_up()
         assert got == said
 
-    run(story())
+    asyncio.run(story())
