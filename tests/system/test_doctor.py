@@ -32,6 +32,8 @@ SEED_KEYS: dict[str, tuple[Callable[[Any, str], None], str]] = {
     "worker:status:stranger": (plant_list, "list"),
     "worker:tasks:stranger": (plant_hash, "hash"),
 }
+SWEPT = {"context:active", "context:shard:3:active"}
+"""The bridge writes these anew whenever its sweep, every few seconds, finds a shard inactive."""
 OUR_KEYS = {
     "ifmem:1:counters": plant_list,
     "ifmem:1:findings": plant_hash,
@@ -78,8 +80,10 @@ def test_planted_types_stop_nothing_are_told_and_replaced_only_on_request(loaded
         told = loaded("doctor", "--json", code=1).json
         (record,) = remediations(bus)
         # Telling changed nothing: what a later change of ours writes anew is not doctor's doing.
-        assert types(bus) == {name: kind for name, (_, kind) in SEED_KEYS.items()}
-        assert set(record["wrongtype_found"]) == set(SEED_KEYS)
+        planted = {name: kind for name, (_, kind) in SEED_KEYS.items()}
+        assert {name for name, kind in types(bus).items() if kind != planted[name]} <= SWEPT
+        found = set(record["wrongtype_found"])
+        assert set(SEED_KEYS) - SWEPT <= found <= set(SEED_KEYS)
         assert record["actions_taken"] == []
         (check,) = [one for one in told["checks"] if one["name"] == "key types"]
         assert not check["ok"]
@@ -102,7 +106,8 @@ def test_planted_types_stop_nothing_are_told_and_replaced_only_on_request(loaded
         assert all(check["ok"] for check in repaired["checks"])
         last = [one for one in remediations(bus) if one["actions_taken"]]
         assert len(last) == 1
-        assert {one.removeprefix("removed ") for one in last[0]["actions_taken"]} == set(SEED_KEYS)
+        removed = {one.removeprefix("removed ") for one in last[0]["actions_taken"]}
+        assert set(SEED_KEYS) - SWEPT <= removed <= set(SEED_KEYS)
         active = int(bus.get("context:active"))
         assert active == sum(int(bus.get(f"context:shard:{n}:tokens")) for n in range(1, 5)) > 0
         assert bus.get("context:shard:1:capacity") == "200000"
