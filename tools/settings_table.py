@@ -20,6 +20,7 @@ def render(root: Path) -> str:
     """Every setting with its default and its meaning, then the default placement table."""
     meant = _meanings(root / "src/ifmem/settings.py")
     meant |= _meanings(root / "src/ifmem/model_settings.py")
+    meant |= _meanings(root / "src/ifmem/archive_settings.py")
     lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
     for name, default, owner in _leaves(Settings()):
         shown = "see below" if name == "placement" else f"`{msgspec.json.encode(default).decode()}`"

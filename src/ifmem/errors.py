@@ -4,6 +4,7 @@
       Failed                   1   this call did not work
         Refused                1   trying again unchanged changes nothing
           BudgetExceeded       1   a spending limit would be passed
+          QuotaExhausted       1   no librarian may be asked before a reset
           ContextOverflow      1   the prompt does not fit the model's window
         IntegrityError         1   bytes do not match their checksum, or are missing
       Invalid                  2   the input breaks a stated rule
@@ -50,6 +51,10 @@ class Refused(Failed):
 
 class BudgetExceeded(Refused):
     """A spending limit would be passed; ``so_far`` is what was found before, when anything was."""
+
+
+class QuotaExhausted(Refused):
+    """No librarian may be asked before ``resets_at``; the question is kept as ``query_id``."""
 
 
 class ContextOverflow(Refused):
@@ -102,6 +107,7 @@ _BY_NAME: Mapping[str, type[IfMemError]] = {
         Failed,
         Refused,
         BudgetExceeded,
+        QuotaExhausted,
         ContextOverflow,
         IntegrityError,
         Invalid,

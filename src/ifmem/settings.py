@@ -10,6 +10,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from ifmem.archive_settings import (
+    ArchiveSettings,
+    LibrarianEntry,
+    QuotaEntry,
+    SessionSettings,
+    TrustSettings,
+)
 from ifmem.domain.document import Kind
 from ifmem.domain.shard import Speciality
 from ifmem.domain.space import DEFAULT_SPACE, require_space
@@ -180,6 +187,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tables `[[providers]]`: servers of models, beside those built in."""
     prices: tuple[PriceEntry, ...] = ()
     """Tables `[[prices]]`: prices of your own, which win over the table."""
+    sessions: SessionSettings = SessionSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    librarians: tuple[LibrarianEntry, ...] = ()
+    """Tables `[[librarians]]`: those that are not extractive, or have a number of calls of their
+    own."""
+    quotas: tuple[QuotaEntry, ...] = ()
+    """Tables `[[quotas]]`: how often a provider's key may be used, shared by all spaces."""
+    trust: TrustSettings = TrustSettings()
     placement: tuple[PlacementEntry, ...] = msgspec.field(default_factory=_default_placement)
     """Which speciality a document belongs to; the first entry that matches wins."""
 

@@ -57,7 +57,7 @@ def test_a_generated_part_says_what_it_is_made_from(document: str) -> None:
 def test_a_part_that_was_edited_by_hand_is_noticed(tmp_path: Path) -> None:
     page = tmp_path / "docs" / "settings.md"
     page.parent.mkdir()
-    for module in ("settings", "model_settings"):
+    for module in ("settings", "model_settings", "archive_settings"):
         copy = tmp_path / "src" / "ifmem" / f"{module}.py"
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text((ROOT / "src/ifmem" / copy.name).read_text("utf-8"), encoding="utf-8")

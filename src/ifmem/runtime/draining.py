@@ -17,6 +17,7 @@ from ifmem.errors import IfMemError, Invalid
 from ifmem.runtime.adopting import adopted, holds_new_mask
 from ifmem.runtime.indexing import index_finding
 from ifmem.runtime.space import Space
+from ifmem.runtime.storing import on_stored
 from ifmem.store import audit, findings, messages, meta, quarantine, tasks
 from ifmem.store.findings import StoredFinding
 from ifmem.store.tasks import Waiting
@@ -245,6 +246,7 @@ def _append(
     stored = findings.by_sequence(connection, [sequence])[sequence]
     if is_new:
         applied.new.append(stored)
+        on_stored(connection, finding, stored)
     # Said again after a crash, it stays as it was stored: who may claim what is no longer known.
     if stored.body != finding_json.as_durable(said.body):
         applied.lowered[said.finding_id] = stored.body
@@ -262,10 +264,12 @@ def _quarantined(
         connection,
         entry=f"quarantine:{finding.finding_id}",
         at=finding.timestamp,
+        type=audit.DECISION,
         action="quarantine",
         actor=finding.worker_id,
         subject=finding.finding_id,
         reason="its author's word waits until somebody releases it",
+        task_id=finding.task_id,
     )
     row = StoredFinding(
         sequence=place,

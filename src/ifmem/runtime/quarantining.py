@@ -65,6 +65,8 @@ def _end(connection: sqlite3.Connection, begun: Release, at: str) -> None:
             connection,
             entry=f"release:{finding.finding_id}",
             at=at,
+            type=audit.DECISION,
+            severity=audit.INFO,
             action="release",
             actor=finding.author,
             subject=finding.finding_id,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 
 from ifmem import clock
 from ifmem.engine.masking import mask
@@ -66,14 +67,15 @@ def into_store(database: Database) -> Note:
     """Notes refusals in the audit of a space."""
 
     def note(refusal: Refusal) -> Future[None]:
-        row = {
-            "entry": clock.new_id(),
-            "at": clock.stamp(clock.now()),
-            "action": refusal.action,
-            "actor": refusal.actor,
-            "subject": refusal.subject,
-            "reason": refusal.reason,
-        }
+        row = partial(
+            audit.note,
+            entry=clock.new_id(),
+            at=clock.stamp(clock.now()),
+            action=refusal.action,
+            actor=refusal.actor,
+            subject=refusal.subject,
+            reason=refusal.reason,
+        )
         written: Future[None] = Future()
 
         def tell(outcome: Future[None]) -> None:
@@ -82,7 +84,7 @@ def into_store(database: Database) -> Note:
                 into_log(refusal)
             written.set_result(None)
 
-        database.write(lambda connection: audit.note(connection, **row)).add_done_callback(tell)
+        database.write(row).add_done_callback(tell)
         return written
 
     return note

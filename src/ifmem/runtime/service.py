@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -223,18 +224,19 @@ def _is_audited_by_the_bus(method: str, error: IfMemError) -> bool:
 
 async def _note_refusal(space: Space, method: str, error: IfMemError) -> None:
     subject = next((str(one) for one in error.facts.values() if one), "-")
-    row = {
-        "entry": clock.new_id(),
-        "at": clock.stamp(clock.now()),
-        "action": method,
-        "actor": space.worker_id,
+    note = partial(
+        audit.note,
+        entry=clock.new_id(),
+        at=clock.stamp(clock.now()),
+        action=method,
+        actor=space.worker_id,
         # Masked before they are cut: half a credential is no longer known as one.
-        "subject": mask(subject).text[:100],
-        "reason": mask(error.message).text[:500],
-    }
+        subject=mask(subject).text[:100],
+        reason=mask(error.message).text[:500],
+    )
     # An audit that cannot be written must not hide the error that it is about.
     with contextlib.suppress(IfMemError):
-        await space.write(lambda connection: audit.note(connection, **row))
+        await space.write(note)
 
 
 def _throttled(emit: Emitter) -> Callable[[int, int, str], None]:

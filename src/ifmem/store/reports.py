@@ -59,7 +59,8 @@ def below(roots: Sequence[str], *, column: str = "d.source") -> tuple[str, list[
 def shard_tokens(connection: sqlite3.Connection) -> list[tuple[int, str, int, int]]:
     """Number, speciality, capacity and tokens of every shard that holds something."""
     return connection.execute(
-        "SELECT number, speciality, capacity, tokens FROM shard WHERE parts > 0 ORDER BY number"
+        "SELECT number, speciality, capacity, tokens FROM shard "
+        "WHERE parts > 0 AND number > 0 ORDER BY number"
     ).fetchall()
 
 

@@ -38,10 +38,15 @@ def open_sibling(
     )
 
 
+ARCHIVE = 0
+"""The shard that archived documents lie on: it has no bound, and is never on the bus."""
+
+
 def all_shards(connection: sqlite3.Connection) -> list[Shard]:
-    """Every shard, by number."""
+    """Every live shard, by number."""
     rows = connection.execute(
-        "SELECT number, speciality, capacity, tokens, generation, parts FROM shard ORDER BY number"
+        "SELECT number, speciality, capacity, tokens, generation, parts FROM shard "
+        "WHERE number > 0 ORDER BY number"
     )
     return [
         Shard(

@@ -1,0 +1,76 @@
+"""Quotas: how often a provider's key may be used, and what a librarian holds of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+UNMETERED_CALLS = 1_500
+"""What an unmetered librarian shows as its number of calls: the seed's default of a day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """The calls of one pool: one key of one provider."""
+
+    name: str
+    provider: str
+    daily: int
+    per_minute: int
+    resets_minute: int = 0
+    """The minute of the day, in ``zone``, at which a new day of calls begins."""
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What one librarian may take: of which pool, and how many calls a day."""
+
+    space: str
+    librarian: int
+    quota: Quota | None
+    """None: unmetered."""
+    daily: int
+
+
+class Refusal(StrEnum):
+    """Why a call may not be made now."""
+
+    EXHAUSTED = "exhausted"
+    """The day's calls are used: of the librarian, or of its pool."""
+    MINUTE = "minute"
+    """The pool's calls of this minute are used."""
+    BACKING_OFF = "backing_off"
+    """The provider asked to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A call that may be made; charged unless it is refunded."""
+
+    reservation_id: str
+    allowance: Allowance
+    day: str
+    """The day of calls it is charged to: the moment it began, ISO-8601 UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """No call may be made before a moment."""
+
+    refusal: Refusal
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What a librarian may still do."""
+
+    librarian: int
+    calls: int
+    """Left today, never below 0; as configured for an unmetered one."""
+    resets_at: datetime | None
+    """None: unmetered."""
+    denied: Denied | None
+    """Why the next call would be refused now."""
