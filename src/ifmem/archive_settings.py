@@ -22,7 +22,8 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ArchiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mode: ArchiveMode = "auto"
-    """When `ask` and `recall` reach the archive: `auto` when what is live gives no answer."""
+    """When `ask` and `recall` reach the archive: `auto` when what is live holds no sentence with
+    more than half of what is asked."""
     librarians: Annotated[int, msgspec.Meta(ge=1, le=64)] = 5
     """How many there are; those that no `[[librarians]]` names are extractive."""
     query_seconds: Seconds = 300.0
@@ -68,7 +69,7 @@ class TrustSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     low_confidence: Share = 0.2
     """A finding below it is put before a person."""
     sources: Positive = 1
-    """A finding that cites fewer different sources is asked for more."""
+    """A finding that cites fewer different sources is asked for more; 1 asks for none."""
     judge: str = ""
     """The model that judges whether claims of one topic contradict. Empty: only values are
     compared."""

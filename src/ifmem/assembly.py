@@ -17,13 +17,16 @@ from ifmem.errors import ConfigError, IfMemError, Refused
 from ifmem.index.sentence_encoder import SentenceEncoder, is_installed
 from ifmem.llm.registry import Models
 from ifmem.mcp_server.listening import AgentListener, Speak
+from ifmem.runtime.allowances import allowances_of
 from ifmem.runtime.calling import InsideCalls
 from ifmem.runtime.captured_spool import take_in_now_and_then
 from ifmem.runtime.embedding import embed_all
 from ifmem.runtime.forwarding import Forwarder
 from ifmem.runtime.granting import PARAMS as GRANT_METHODS
 from ifmem.runtime.granting import Granting
+from ifmem.runtime.judging import require_judge
 from ifmem.runtime.listening import Emitter, Handler, Listener
+from ifmem.runtime.noting_grants import NoteGrant, grants_into_log, grants_into_store
 from ifmem.runtime.refusing import Note, into_log, into_store
 from ifmem.runtime.service import Service, bus_directory
 from ifmem.settings import Settings, without_password
@@ -84,7 +87,15 @@ async def _serve(
             embedding = group.create_task(embed_all(service.open_spaces, sentences))
         try:
             async with _spooled(settings, service.call):
-                await _answer(settings, service.call, stopping, ready, service.idle_seconds, note)
+                await _answer(
+                    settings,
+                    service.call,
+                    stopping,
+                    ready,
+                    service.idle_seconds,
+                    note,
+                    grants_into_store(first.database),
+                )
         finally:
             if embedding is not None:
                 embedding.cancel()
@@ -97,9 +108,10 @@ async def _answer(
     ready: Callable[[Path], None],
     idle_elsewhere: IdleSeconds,
     note: Note,
+    note_grant: NoteGrant = grants_into_log,
 ) -> None:
     """Take calls on the home's socket until nobody needs them any more, here or elsewhere."""
-    granting = Granting(settings.home_path, note)
+    granting = Granting(settings.home_path, note, note_grant)
     handle = _handler(settings, call, stopping, granting)
     listener, agents = Listener(handle), _agents(settings, handle)
     path = socket_path(settings.home_path, DAEMON_SOCKET)
@@ -159,6 +171,8 @@ async def _service(
 ) -> AsyncIterator[Service]:
     # Before anything is started: settings that contradict themselves start nothing.
     models = Models(settings, os.environ, directory=settings.home_path / "models")
+    allowances_of(settings, settings.space)
+    require_judge(settings)
     server = await connect(settings.redis, bus_directory(settings))
     service = Service(
         settings,

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from ifmem.bus.bus import BLOB_GRACE_SECONDS, Bus
 from ifmem.bus.connection import connect
 from ifmem.bus.server_binary import choose_binary, packaged_binary
+from ifmem.bus.state import LibrarianState
 from ifmem.domain.shard import Shard, Speciality
 from ifmem.errors import IntegrityError, NotFound, Unavailable
 from ifmem.settings import RedisSettings
@@ -271,7 +272,7 @@ def test_a_foreign_value_at_one_of_the_seeds_names_stops_nothing(
         assert (active, [state.tokens for state in states]) == (21, [0, 21])
         plant("context:shard:1:active")
         assert await put(bus, 2, 22) == 22
-        assert (await bus.workers(), len(await bus.librarians())) == ([], 5)
+        assert (await bus.workers(), len(await bus.librarians(5))) == ([], 5)
         assert await bus.beat("w-1", expiry_seconds=60)
         assert await put(bus, 1, 100) == 122, "writing the shard anew puts it right"
 
@@ -290,7 +291,7 @@ def test_spaces_do_not_see_each_other(server_url: str, plain: redis.Redis) -> No
             42,
         )
         await there.beat("w-2", expiry_seconds=60)
-        await there.put_librarians()
+        await there.put_librarians([LibrarianState(1, "active", 7, 0)])
         assert await here.workers() == []
         assert await here.set_ready(1, "w-1", active=False)
 
@@ -379,16 +380,24 @@ def test_the_servers_calendar_knows_leap_years(plain: redis.Redis, moment: datet
     assert datetime.fromisoformat(said) == moment
 
 
-def test_librarians_are_offline_until_one_starts_and_then_left_alone(
+def test_librarians_are_offline_until_they_are_shown_and_gone_when_there_are_fewer(
     server_url: str, plain: redis.Redis
 ) -> None:
+    shown = [LibrarianState(n, "active", 1_500, 20 * n) for n in range(1, 6)]
+
     async def work(client: Redis) -> None:
         bus = Bus(client)
-        await bus.put_librarians()
-        assert await bus.librarians() == [(n, "offline", 0, 0) for n in range(1, 6)]
-        plain.mset({"librarian:shard2:status": "active", "librarian:shard2:quota": "1500"})
-        await bus.put_librarians()
-        assert (await bus.librarians())[1] == (2, "active", 1500, 0)
+        assert await bus.librarians(5) == [(n, "offline", 0, 0) for n in range(1, 6)]
+        plain.hset("librarian:shard2:quota", "field", "a foreign value")
+        await bus.put_librarians(shown)
+        assert await bus.librarians(5) == shown
+        used = LibrarianState(2, "exhausted", 0, 40)
+        await bus.put_librarians([used])
+        assert await bus.librarians(3) == [shown[0], used, shown[2]]
+        await bus.put_librarians([], count=2)
+        assert set(plain.scan_iter("librarian:*")) == {
+            f"librarian:shard{n}:{part}" for n in (1, 2) for part in ("status", "quota", "capacity")
+        }
 
     run(server_url, work)
 

@@ -33,6 +33,7 @@ from ifmem.domain.task import NewTask, Reason, Task, TaskState
 from ifmem.engine.tasks import Refusal, decide
 from ifmem.errors import NotFound, Refused
 from ifmem.store import tasks as store
+from ifmem.store.audit_chain import learn_sealing
 from ifmem.wire import task_fields
 from ifmem.wire.keys import Keys
 from ifmem.wire.log_entries import Entry, read_entry
@@ -315,8 +316,10 @@ class TaskLife(RuleBasedStateMachine):
         """The whole story again, through the arbiter and through the store, each line twice."""
         told: dict[str, Task] = {}
         connection = sqlite3.connect(":memory:")
-        migration = resources.files("ifmem.store") / "migrations" / "0004_tasks.sql"
-        connection.executescript(migration.read_text())
+        learn_sealing(connection, b"k" * 32)
+        scripts = resources.files("ifmem.store") / "migrations"
+        for script in sorted(scripts.iterdir(), key=lambda one: one.name):
+            connection.executescript(script.read_text())
         for one in self.story:
             if isinstance(one, Rebuild):
                 told = {task.task_id: given_back(task, one) for task in told.values()}

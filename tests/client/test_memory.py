@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import ifmem
@@ -84,6 +85,31 @@ def test_asking_over_paths_loads_them_and_asks_only_them(daemon: Any, tmp_path: 
 def test_a_bad_question_costs_no_call(daemon: Any) -> None:
     with pytest.raises(Invalid):
         _with_memory(daemon, lambda memory: memory.ask("", over=["src"]))
+    assert [call["method"] for call in daemon.calls] == ["hello"]
+
+
+@pytest.mark.parametrize("name", ["two words", "a\nb", "\x1b[31mred", "x" * 65])
+def test_what_cannot_name_a_run_stores_nothing_in_it(daemon: Any, name: str) -> None:
+    async def run() -> None:
+        settings = msgspec.structs.replace(daemon.settings, run=name)
+        async with asyncio.timeout(10), Memory.open(settings=settings) as memory:
+            with pytest.raises(Invalid, match="cannot name a run"):
+                await memory.remember("It is 3")
+
+    asyncio.run(run())
+    assert [call["method"] for call in daemon.calls] == ["hello"]
+
+
+@pytest.mark.parametrize("field", ["confidence", "value"])
+@pytest.mark.parametrize("given", [float("nan"), float("inf")])
+def test_a_number_that_json_has_not_is_named_and_not_sent(
+    daemon: Any, field: str, given: float
+) -> None:
+    async def remember(memory: Memory) -> None:
+        with pytest.raises(Invalid, match=f"{field} must be a finite number; it is {given}"):
+            await memory.remember("It is 3", **{field: given})
+
+    _with_memory(daemon, remember)
     assert [call["method"] for call in daemon.calls] == ["hello"]
 
 

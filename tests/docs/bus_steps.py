@@ -19,6 +19,7 @@ from ifmem.bus.inspection import foreign_keys, record, remove_keys
 from ifmem.bus.log import Committed
 from ifmem.bus.ownership import Lease
 from ifmem.bus.queries import Queries
+from ifmem.bus.state import LibrarianState
 from ifmem.bus.tasks import BackOff, Finish, Result
 from ifmem.clock import new_id, now, stamp
 from ifmem.domain.finding import Finding
@@ -77,7 +78,7 @@ async def _own(bus: Bus) -> Lease:
 
 
 async def _hold_shards(bus: Bus) -> None:
-    await bus.put_librarians()
+    await bus.put_librarians([LibrarianState(1, "active", 7, 0)], count=5)
     await bus.beat("w", expiry_seconds=60)
     part = BlobPart("/a", "ab" * 32, "prose", 2, (BlobPassage(5, 0, 1, 1, 2, ""),))
     entry, data = blob.encode([part], "hello")
@@ -102,7 +103,7 @@ async def _hold_shards(bus: Bus) -> None:
     active, (state,) = await bus.shards()
     assert (active, state.speciality, state.worker) == (2, shard.speciality, "w")
     assert [one.alive for one in await bus.workers()] == [True]
-    assert len(await bus.librarians()) == len(keys.LIBRARIANS)
+    assert [one.quota for one in await bus.librarians(2)] == [7, 0]
 
 
 async def _publish(bus: Bus, lease: Lease) -> None:
@@ -179,6 +180,8 @@ async def _work_on_tasks(bus: Bus) -> None:
     assert (await bus.tasks.release_all("other"))[0] == 1
     await bus.tasks.cancel(third.task_id, actor="w")
     await bus.tasks.requeue(third.task_id, actor="w")
+    assert await bus.tasks.block([(third.task_id, "item", "two disagree")], actor="inbox") == 1
+    await bus.tasks.unblock("item", [third.task_id])
     (short,) = (await bus.tasks.claim("w", lease=timedelta(milliseconds=100), run="-")).tasks
     assert short.holder == "w"
     await _until_reaped(bus)

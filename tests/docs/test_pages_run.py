@@ -40,6 +40,7 @@ def test_there_are_pages_to_follow() -> None:
 
 NEEDS = {
     "docs/howto/local-model.md": "xllamacpp",
+    "docs/howto/audit.md": "cryptography",
     "docs/howto/connect-an-agent.md": "mcp",
 }
 """Pages about an extra, and what it brings."""

@@ -18,7 +18,19 @@ from ifmem.errors import Failed, to_wire
 from ifmem.runtime import granting, listing, verbs
 from ifmem.runtime.diagnosing import diagnose
 from ifmem.runtime.loading import load
-from ifmem.wire import accounts, answers, blob, calls, finding_json, keys, shapes
+from ifmem.wire import (
+    accounts,
+    answers,
+    blob,
+    calls,
+    export_calls,
+    finding_json,
+    keys,
+    librarian_calls,
+    message_calls,
+    session_calls,
+    shapes,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 WORDS = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any"}
@@ -68,6 +80,8 @@ def json_type(annotation: Any) -> str:
         return " or ".join(json_type(one) for one in inner)
     if annotation is type(None):
         return "null"
+    if origin is typing.Literal:
+        return WORDS[type(inner[0])]
     if origin in (list, tuple):
         listed = [json_type(one) for one in inner if one is not Ellipsis]
         return f"[{', '.join(listed)}{' …' if origin is list or Ellipsis in inner else ''}]"
@@ -140,7 +154,16 @@ def test_every_method_is_listed_with_its_parameters_and_its_result() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [*structs(calls), *structs(shapes), *structs(answers), *structs(accounts)],
+    [
+        *structs(calls),
+        *structs(message_calls),
+        *structs(shapes),
+        *structs(answers),
+        *structs(accounts),
+        *structs(session_calls),
+        *structs(librarian_calls),
+        *structs(export_calls),
+    ],
     ids=lambda kind: kind.__name__,
 )
 def test_every_shape_is_listed_with_its_fields_and_their_types(kind: type[msgspec.Struct]) -> None:

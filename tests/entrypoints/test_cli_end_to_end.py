@@ -152,7 +152,7 @@ def test_the_state_is_told_in_every_list(loaded: Any) -> None:
     assert [row["shard"] for row in loaded.json("shards")["items"]] == [1, 2, 3, 4]
     assert [row["alive"] for row in loaded.json("workers")["items"]] == [True]
     librarians = loaded.json("librarians")["items"]
-    assert [(row["status"], row["quota"]) for row in librarians] == [("offline", 0)] * 5
+    assert [(row["status"], row["quota"]) for row in librarians] == [("active", 1_500)] * 5
     assert loaded.space in [row["space"] for row in loaded.json("spaces")["items"]]
     for command in ("status", "shards", "workers", "librarians", "spaces", "sources"):
         assert loaded(command).stdout

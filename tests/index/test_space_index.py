@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
@@ -279,3 +279,25 @@ def test_questions_that_are_searched_together_find_what_each_finds_alone(
 
 
 ANIMALS = [("otter", "river"), ("fox", "forest"), ("owl", "barn"), ("mole", "meadow")]
+
+
+def test_findings_copied_from_one_index_to_another_rank_as_if_they_were_read_there() -> None:
+    words = ("lamp", "fire", "oil")
+    claims = [f"The {word} of Trebic burns till {n}." for n, word in enumerate(words)]
+
+    def filled(numbers: Iterable[int], index: SpaceIndex) -> SpaceIndex:
+        for n in numbers:
+            row = Row(-n - 1, 0, 0, None, f"author {n}", None)
+            index.add_finding(row, claims[n], "")
+        return index
+
+    live, archive = filled(range(3), SpaceIndex()), filled([0], SpaceIndex())
+    assert archive.copy_findings(live, [-1, -2, -3, -9], shard=0) == {-1, -2, -3}
+    expected = filled(range(3), SpaceIndex())
+    for question in ("lamp of Trebic", "what burns", "oil till 2"):
+        assert archive.search(question, limit=5) == expected.search(question, limit=5)
+    assert archive.keys() == expected.keys()
+    assert archive.added == 3
+    archive.remove([-2])
+    assert [hit.key for hit in archive.search("fire of Trebic", limit=5)] == [-1, -3]
+    assert len(live) == 3

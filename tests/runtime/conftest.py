@@ -156,6 +156,9 @@ class RuleModels:
     async def model(self, name: str, accounts: Accounts) -> LanguageModel:
         return Metered(self._known(name), accounts, lambda at: PRICE, counts=self._counts)
 
+    async def once(self, name: str, accounts: Accounts) -> LanguageModel:
+        return await self.model(name, accounts)
+
     def remove_saved(self) -> None:
         return None
 
@@ -227,7 +230,10 @@ def desk(tmp_path: Path) -> Iterator[Callable[..., contextlib.AbstractAsyncConte
 
     @contextlib.asynccontextmanager
     async def open_desk(
-        models: ModelSettings | None = None, *, budget: BudgetSettings | None = None
+        models: ModelSettings | None = None,
+        *,
+        budget: BudgetSettings | None = None,
+        **more: Any,
     ) -> AsyncIterator[Desk]:
         settings = Settings(
             home=str(tmp_path / "home"),
@@ -238,6 +244,7 @@ def desk(tmp_path: Path) -> Iterator[Callable[..., contextlib.AbstractAsyncConte
                 PlacementEntry(speciality, paths=(f"{name}/",))
                 for name, speciality in FOLDERS.items()
             ),
+            **more,
         )
         directories.append(bus_directory(settings))
         server = await connect(settings.redis, bus_directory(settings))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from ifmem.domain.passage import Passage
-from ifmem.store import contents, shards
+from ifmem.store import chunks, contents, shards
 from ifmem.store.contents import Known, Origin
 from ifmem.store.database import Database
 
@@ -74,7 +74,7 @@ def test_passages_are_found_by_id_and_one_that_is_gone_is_missing(
 def test_many_passages_are_found_in_the_order_asked_for(
     database: Database, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents, "_AT_ONCE", 7)
+    monkeypatch.setattr(chunks, "AT_ONCE", 7)
     content_id = save("/src/a.md", *(f"line {n}\n" for n in range(20)))
     passages = database.read(lambda c: contents.passages_of(c, content_id))
     ids = [one.passage_id for one in reversed(passages)]

@@ -172,7 +172,8 @@ def test_closing_finishes_what_is_queued(tmp_path: Path) -> None:
     gate.open()
     closing.join(PATIENCE_S)
     assert last.result(0) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["store.sqlite"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["audit.head", "audit.key", "store.sqlite"]
     again = Database(tmp_path / "store.sqlite")
     assert names(again) == ["last"]
     again.close()
@@ -183,7 +184,7 @@ def test_its_size_counts_the_log_beside_it(database: Database) -> None:
     assert database.bytes_on_disk() > 100_000
     assert database.bytes_on_disk() == sum(
         path.stat().st_size
-        for path in database.path.parent.iterdir()
+        for path in database.path.parent.glob("store.sqlite*")
         if not path.name.endswith("-shm")
     )
 
@@ -231,6 +232,15 @@ def test_damage_inside_is_told_when_it_is_met(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there_is_not_permitted(tmp_path: Path) -> None:
     with pytest.raises(NotPermitted, match="cannot be written"):
         Database(tmp_path / "nowhere" / "store.sqlite")
+
+
+def test_what_lies_beside_the_store_and_cannot_be_read_is_named(tmp_path: Path) -> None:
+    Database(tmp_path / "store.sqlite").close()
+    key = tmp_path / "audit.key"
+    key.unlink()
+    key.mkdir()
+    with pytest.raises(NotPermitted, match=r"audit\.key cannot be written or read"):
+        Database(tmp_path / "store.sqlite")
 
 
 def test_opening_again_keeps_everything(database: Database) -> None:
@@ -303,7 +313,7 @@ def can_mount() -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux" or not can_mount(), reason="needs a mount of its own")
 def test_a_full_disk_is_named_and_writing_goes_on_once_there_is_room(tmp_path: Path) -> None:
-    shell = 'mount -t tmpfs -o size=1m tmpfs "$0" && head -c 400000 /dev/zero >"$0/ballast" && '
+    shell = 'mount -t tmpfs -o size=2m tmpfs "$0" && head -c 400000 /dev/zero >"$0/ballast" && '
     prepare = shell + 'exec "$@"'
     path = tmp_path / "store.sqlite"
     freeing = FILLER.replace("sys.stdin.readline()", f"Path({str(tmp_path)!r}, 'ballast').unlink()")

@@ -160,6 +160,7 @@ kinds = ["prose"]
     assert shards_of() == {"a.py": [1], "b.md": [2], "c.toml": [1]}
     for source in list(ifmem.sources()):
         ifmem("forget", source["source"])
+    ifmem("forget", "--lift", "--all", "--space", "default")
     ifmem.write(name, table)
     ifmem("load", "project")
     # What no rule of the table matches goes to analysis and search.

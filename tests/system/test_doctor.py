@@ -112,7 +112,7 @@ def test_planted_types_stop_nothing_are_told_and_replaced_only_on_request(loaded
         assert active == sum(int(bus.get(f"context:shard:{n}:tokens")) for n in range(1, 5)) > 0
         assert bus.get("context:shard:1:capacity") == "200000"
         assert bus.get("context:shard:3:active") == "1"
-        assert bus.get("librarian:shard1:quota") == "0"
+        assert bus.get("librarian:shard1:quota") == "1500"
         strangers = (f"finding:{PLANTED}", "worker:status:stranger", "worker:tasks:stranger")
         assert bus.exists(*strangers) == 0
         # What was right was left alone.

@@ -80,6 +80,7 @@ def test_no_file_of_the_owner_is_read_for_a_call_on_the_bus(
         assert refused["error"]["error"] == "Invalid"
         assert "not loaded" in refused["error"]["message"]
         assert "nine" not in json.dumps(refused)
+    assert call("verify")["error"]["error"] == "NotPermitted"
     done = {"task_id": new_id(), "worker": "somebody", "fence": "1-1", "claim": "It opens."}
     refused = call("task_finish", **done, citations=cited["citations"])
     assert "not loaded" in refused["error"]["message"]

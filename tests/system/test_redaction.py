@@ -23,7 +23,7 @@ from ifmem.client import launch
 from ifmem.client.connection import Connection
 from ifmem.errors import IfMemError
 from ifmem.settings import RedisSettings, Settings
-from ifmem.wire import agent_calls, calls
+from ifmem.wire import agent_calls, calls, message_calls
 
 PATIENCE_S = 120
 INNOCENT = [
@@ -212,7 +212,7 @@ class Ways:
         assert task is not None
 
     async def messages(self) -> None:
-        send = calls.SendCall
+        send = message_calls.SendCall
         await self.call("send", send(everything("a message"), to="ada"))
         await self.call("send", send(nested("a message"), to="ada"))
         for text in SAID:
@@ -223,7 +223,7 @@ class Ways:
             await self.call("send", send("odd", to=text))
             await self.call("send", send("odd", topic=text))
             await self.call("send", send("odd", to="ada", sender=text))
-            await self.call("follow_topic", calls.FollowTopicCall(text, text))
+            await self.call("follow_topic", message_calls.FollowTopicCall(text, text))
             await self.call("acknowledge", calls.AcknowledgeCall(text, "0"))
 
     async def questions(self) -> None:

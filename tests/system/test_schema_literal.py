@@ -75,10 +75,10 @@ def test_a_living_worker_has_a_time_that_expires(bus: Any) -> None:
     assert 0 < bus.ttl(name) <= 60
 
 
-def test_librarians_are_offline_without_quota(bus: Any) -> None:
+def test_librarians_without_models_are_active_and_unmetered(bus: Any) -> None:
     for n in LIBRARIANS:
-        assert bus.get(f"librarian:shard{n}:status") == "offline"
-        assert bus.get(f"librarian:shard{n}:quota") == "0"
+        assert bus.get(f"librarian:shard{n}:status") == "active"
+        assert bus.get(f"librarian:shard{n}:quota") == "1500"
         assert bus.get(f"librarian:shard{n}:capacity") == "0"
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ifmem import tokens
+from ifmem.archive_settings import TrustSettings
 from ifmem.domain.finding import Finding
 from ifmem.runtime.opening import STORE
+from ifmem.runtime.storing import on_stored
 from ifmem.store import findings
 from ifmem.store.database import Database
 from ifmem.wire import finding_json
@@ -26,10 +28,22 @@ _REMARK = (
 )
 
 
-def fill(home: Path, count: int, note: Callable[[str], None] = lambda _: None) -> int:
+def fill(
+    home: Path,
+    count: int,
+    note: Callable[[str], None] = lambda _: None,
+    *,
+    run: str | None = None,
+) -> int:
     """Put so many findings into the default space of a home without a daemon; bytes of JSON.
 
     The ids are those of ``finding_id``, and the sequences 1 to ``count`` in a new store.
+
+    Args:
+        home: the home.
+        count: how many.
+        note: hears how far it is.
+        run: the session they are of; None: of none.
     """
     directory = home / "spaces" / "default"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -38,7 +52,7 @@ def fill(home: Path, count: int, note: Callable[[str], None] = lambda _: None) -
     try:
         size = 0
         for first in range(0, count, BATCH):
-            size += database.write(_batch(first, min(count, first + BATCH), count)).result()
+            size += database.write(_batch(first, min(count, first + BATCH), count, run)).result()
             if first and first % (10 * BATCH) == 0:
                 note(f"filling the store: {first:,} of {count:,}")
         return size
@@ -56,7 +70,9 @@ def task_of(number: int, count: int) -> str:
     return f"task-{number % max(1, count // PER_TASK)}"
 
 
-def _batch(first: int, end: int, count: int) -> Callable[[sqlite3.Connection], int]:
+def _batch(
+    first: int, end: int, count: int, run: str | None
+) -> Callable[[sqlite3.Connection], int]:
     def work(connection: sqlite3.Connection) -> int:
         size = 0
         for number in range(first, end):
@@ -67,11 +83,12 @@ def _batch(first: int, end: int, count: int) -> Callable[[sqlite3.Connection], i
                 timestamp=_SAID,
                 claim=claim,
                 task_id=task_of(number, count),
+                session_id=run,
                 tokens=tokens.count(claim),
             )
             body = finding_json.as_durable(finding_json.to_json(finding))
             size += len(body)
-            findings.append(
+            sequence, _ = findings.append(
                 connection,
                 finding_id=finding.finding_id,
                 author=finding.worker_id,
@@ -80,7 +97,10 @@ def _batch(first: int, end: int, count: int) -> Callable[[sqlite3.Connection], i
                 said_at=finding.timestamp,
                 tokens=finding.tokens,
                 body=body,
+                run=run,
             )
+            stored = findings.by_sequence(connection, [sequence])[sequence]
+            on_stored(connection, finding, stored, TrustSettings())
         return size
 
     return work

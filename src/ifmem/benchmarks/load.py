@@ -87,6 +87,7 @@ def run(
     baseline_n: int = 200,
     shard_tokens: int = SHARD_TOKENS,
     directory: Path | None = None,
+    rounds: int = ROUNDS,
     out: Path | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> LoadBenchReport:
@@ -97,12 +98,13 @@ def run(
         baseline_n: measured runs of each baseline.
         shard_tokens: at least so many o200k tokens in each of the four shards.
         directory: where the text is taken from; by default Python's standard library.
+        rounds: loads and baselines are measured by turns, each in so many.
         out: the folder for the raw samples.
 
     Raises:
         Failed: what was loaded differs from the files.
     """
-    return asyncio.run(_run(n, baseline_n, shard_tokens, directory, out, note))
+    return asyncio.run(_run(n, baseline_n, shard_tokens, directory, rounds, out, note))
 
 
 async def _run(
@@ -110,6 +112,7 @@ async def _run(
     baseline_n: int,
     shard_tokens: int,
     directory: Path | None,
+    rounds: int,
     out: Path | None,
     note: Callable[[str], None],
 ) -> LoadBenchReport:
@@ -126,12 +129,12 @@ async def _run(
             url=status.redis.url,
             space=place.memory.settings.space,
             shards=numbers,
-            n=max(1, n // ROUNDS),
+            n=max(1, n // rounds),
             warm_up=3,
         )
         packed = await _pack(call, place)
         wanted = await asyncio.to_thread(rereading.digests, tree)
-        result, samples = await _in_rounds(call, tree, packed, baseline_n, wanted, note)
+        result, samples = await _in_rounds(call, tree, packed, baseline_n, wanted, rounds, note)
         ours = result.samples_ms["one_pipeline"]
         walls = result.samples_ms["connections"]
         report = LoadBenchReport(
@@ -248,14 +251,15 @@ async def _in_rounds(
     packed: Sequence[Packed],
     baseline_n: int,
     wanted: dict[str, str],
+    rounds: int,
     note: Callable[[str], None],
 ) -> tuple[ProbeResult, dict[str, list[float]]]:
     """The loads and the baselines by turns, so that other work on the machine meets all alike."""
     samples: dict[str, list[float]] = {}
     results = []
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         note(
-            f"round {turn + 1} of {ROUNDS}: {call.n} loads in each of 3 modes, from a process "
+            f"round {turn + 1} of {rounds}: {call.n} loads in each of 3 modes, from a process "
             "that holds only the URL; then the baselines"
         )
         result = await _probed(call)
@@ -264,7 +268,7 @@ async def _in_rounds(
         results.append(result)
         for name, (work, before) in rereading.baselines(tree, packed).items():
             taken = await asyncio.to_thread(
-                rereading.measure, work, before, n=max(1, baseline_n // ROUNDS), warm_up=1
+                rereading.measure, work, before, n=max(1, baseline_n // rounds), warm_up=1
             )
             samples.setdefault(name, []).extend(taken)
     return _joined(results), samples

@@ -275,9 +275,10 @@ async def _once(
 
 
 def _needle_in(paths: Sequence[Path], needles: Sequence[Needle]) -> Needle:
-    """A question that these documents answer."""
+    """A question that these documents answer; if they answer none, another: they are read alike."""
     texts_of = [path.read_text(encoding="utf-8") for path in paths]
-    return next(one for one in needles if any(one.is_in(text, None) for text in texts_of))
+    held = (one for one in needles if any(one.is_in(text, None) for text in texts_of))
+    return next(held, needles[0])
 
 
 def _point(

@@ -181,7 +181,7 @@ async def _checked(
         tasks += [StoredTask(one.task_id, one.state, one.result_finding_id) for one in page]
         after = page.next
     stored = [_published(line) async for line in memory.findings("0")]
-    audited = await _counted(settings, "audit WHERE action = 'finish_task'")
+    audited = await _counted(settings, "audit WHERE type = 'refusal' AND action = 'finish_task'")
     return check(posted, tasks, stored, seen, notes, audited=audited)
 
 

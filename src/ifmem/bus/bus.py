@@ -9,13 +9,14 @@ from redis.asyncio import Redis
 
 from ifmem.bus.calls import Calls
 from ifmem.bus.connection import run_id
+from ifmem.bus.erasing import Erasing
 from ifmem.bus.findings import Findings
 from ifmem.bus.log import Log
 from ifmem.bus.messages import Mailbox
 from ifmem.bus.ownership import Ownership
 from ifmem.bus.replies import integer, raise_refusals, rows, text, translated
 from ifmem.bus.server_side import ServerSide
-from ifmem.bus.state import Context, Look, ShardState, WorkerState
+from ifmem.bus.state import Context, LibrarianState, Look, ShardState, WorkerState
 from ifmem.bus.tasks import TaskBoard
 from ifmem.domain.shard import Shard
 from ifmem.errors import IntegrityError, NotFound, Unavailable
@@ -52,6 +53,7 @@ class Bus:
         self.tasks = TaskBoard(blocking or client, self.keys, self.server)
         self.messages = Mailbox(client, self.keys, self.server)
         self.calls = Calls(client, self.keys, blocking or client)
+        self.erasing = Erasing(client, self.keys)
         self._client = client
         self._known_shards: list[int] = []
 
@@ -277,30 +279,42 @@ class Bus:
             stamps = await self._client.mget(names) if ids else []
         return [WorkerState(i, text(stamp)) for i, stamp in zip(ids, stamps, strict=True)]
 
-    async def put_librarians(self) -> None:
-        """Write the librarians' keys: offline, without quota, until one starts."""
+    async def put_librarians(
+        self, states: Sequence[LibrarianState], *, count: int | None = None
+    ) -> None:
+        """Write the keys of these librarians in one step, whatever they held.
+
+        Args:
+            states: what to show.
+            count: how many there are; the keys of those above it are removed.
+        """
         of = self.keys.of
+        gone = range(keys.MOST_LIBRARIANS if count is None else count, keys.MOST_LIBRARIANS)
         async with translated(), self._client.pipeline(transaction=True) as pipe:
-            for n in keys.LIBRARIANS:
-                pipe.set(of(keys.LIBRARIAN_STATUS, n=n), "offline", nx=True)
-                pipe.set(of(keys.LIBRARIAN_QUOTA, n=n), 0, nx=True)
-                pipe.set(of(keys.LIBRARIAN_CAPACITY, n=n), 0, nx=True)
+            for one in states:
+                pipe.set(of(keys.LIBRARIAN_STATUS, n=one.number), one.status)
+                pipe.set(of(keys.LIBRARIAN_QUOTA, n=one.number), one.quota)
+                pipe.set(of(keys.LIBRARIAN_CAPACITY, n=one.number), one.capacity)
+            if gone:
+                pipe.delete(*(of(kind, n=n + 1) for n in gone for kind in keys.LIBRARIAN))
             await pipe.execute()
 
-    async def librarians(self) -> list[tuple[int, str, int, int]]:
-        """Number, status, quota and capacity of each librarian."""
+    async def librarians(self, count: int) -> list[LibrarianState]:
+        """What is shown of the librarians 1 to ``count``; offline where nothing is."""
         of = self.keys.of
-        kinds = (keys.LIBRARIAN_STATUS, keys.LIBRARIAN_QUOTA, keys.LIBRARIAN_CAPACITY)
+        numbers = range(1, count + 1)
         async with translated():
-            values = await self._client.mget([of(k, n=n) for n in keys.LIBRARIANS for k in kinds])
+            values = await self._client.mget(
+                [of(kind, n=n) for n in numbers for kind in keys.LIBRARIAN]
+            )
         return [
-            (
+            LibrarianState(
                 n,
                 text(values[3 * i]) or "offline",
                 integer(text(values[3 * i + 1])),
                 integer(text(values[3 * i + 2])),
             )
-            for i, n in enumerate(keys.LIBRARIANS)
+            for i, n in enumerate(numbers)
         ]
 
 

@@ -16,7 +16,7 @@ from ifmem.bus.replies import integer, text, translated
 from ifmem.engine.following import Filter, Live, PageRead, Row, Stirred, Ticked
 from ifmem.errors import Invalid, NotPermitted, Unavailable
 from ifmem.wire import keys
-from ifmem.wire.envelopes import Announced, Hint, read_announcement
+from ifmem.wire.envelopes import Announced, Forgot, Hint, read_announcement
 from ifmem.wire.keys import KeyKind
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ ReadOlder = Callable[[int, int], Awaitable[Sequence[Row]]]
 """At most so many findings after a sequence, in order, from where all of them are kept."""
 Listener = Callable[[bytes], None]
 ForeignListener = Callable[[bytes, Hint | Invalid], None]
+ForgottenListener = Callable[[Forgot], None]
 
 CHANNELS = (
     keys.CHANNEL_FINDINGS,
@@ -79,6 +80,7 @@ class Feed:
         self._followers: set[Follower] = set()
         self._listeners: dict[KeyKind, list[Listener]] = {kind: [] for kind in channels}
         self._foreign: list[ForeignListener] = []
+        self._forgotten: list[ForgottenListener] = []
         self._hooks: list[Callable[[], None]] = []
         self._connected = asyncio.Event()
         self.closed = False
@@ -126,6 +128,11 @@ class Feed:
         """
         self._foreign.append(listener)
         return lambda: self._foreign.remove(listener)
+
+    def on_forgotten(self, listener: ForgottenListener) -> Callable[[], None]:
+        """Have a function called with what was forgotten; what is returned ends that."""
+        self._forgotten.append(listener)
+        return lambda: self._forgotten.remove(listener)
 
     async def newest(self) -> int:
         """The sequence of the newest finding on the bus; 0 when there is none."""
@@ -234,13 +241,17 @@ class Feed:
                 _called(listener, payload)
 
     def _announce(self, payload: bytes) -> None:
-        said: Announced | Hint | Invalid
+        said: Announced | Hint | Forgot | Invalid
         try:
             said = read_announcement(payload)
         except Invalid as error:
             said = error
         if isinstance(said, Announced):
             self._tell_followers(Live(said.sequence, said.previous, said.body))
+            return
+        if isinstance(said, Forgot):
+            for hears in list(self._forgotten):
+                _called(hears, said)
             return
         if isinstance(said, Hint):
             self._tell_followers(Stirred())

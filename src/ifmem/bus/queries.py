@@ -78,9 +78,19 @@ class Queries:
         finally:
             stop()
 
+    async def announce(self, query: Query) -> None:
+        """Say that a question is there; who answers it knows from where.
+
+        Raises:
+            Unavailable: it could not be sent.
+        """
+        await self._publish(keys.CHANNEL_QUERIES, query)
+
     async def respond(self, response: Response) -> None:
         """Publish an answer; the absence of one is null, with the seed's fields beside it."""
         fields = msgspec.to_builtins(response)
+        if response.librarian is None:
+            del fields["librarian"]
         if not response.found:
             fields |= {"answer": None, "sources": []}
         await self._publish(keys.CHANNEL_RESPONSES, fields)
@@ -141,5 +151,7 @@ def _hear(query_id: str, heard: asyncio.Queue[Response], payload: bytes) -> None
     except Invalid as error:
         log.debug("a response cannot be read: %s", error.message)
         return
-    if response.query_id == query_id and not heard.full():
+    # A librarian's number is no shard's.
+    is_of_shard = response.librarian is None
+    if is_of_shard and response.query_id == query_id and not heard.full():
         heard.put_nowait(response)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from ifmem.wire import blob
 
@@ -45,6 +46,18 @@ class WorkerState:
     def alive(self) -> bool:
         """True while the heartbeat is there."""
         return self.heartbeat is not None
+
+
+class LibrarianState(NamedTuple):
+    """A librarian as the bus has it."""
+
+    number: int
+    status: str
+    """``active``, ``exhausted`` or ``offline``."""
+    quota: int
+    """Calls left today."""
+    capacity: int
+    """Tokens loaded."""
 
 
 @dataclass(frozen=True)

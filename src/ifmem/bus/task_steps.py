@@ -146,7 +146,8 @@ def raise_unless(reply: list[Any], expected: str, subject: str, action: str, fen
 
 
 def _refused(task_id: str, action: str, fence: str, about: list[str]) -> Refused:
-    word, state, holder, until = about
+    word, state, holder, until, *rest = about
+    item = task_fields.inbox_item_among(rest[0]) if rest else None
     if word == "holder":
         message = f"task {task_id} is held by {holder}: only its holder may {action} it"
     elif word == "fence":
@@ -156,6 +157,11 @@ def _refused(task_id: str, action: str, fence: str, about: list[str]) -> Refused
         )
     elif word == "expired":
         message = f"the lease of task {task_id} has ended: claim it again before you {action} it"
+    elif state == TaskState.BLOCKED and item is not None:
+        message = (
+            f"task {task_id} is blocked by {item} in the inbox, so nobody can {action} it: once "
+            f"that is resolved (`ifmem inbox show {item}`) it can be claimed again"
+        )
     elif action in ("cancel", "requeue"):
         message = f"task {task_id} is {state}: there is nothing to {action}"
     else:
@@ -165,6 +171,7 @@ def _refused(task_id: str, action: str, fence: str, about: list[str]) -> Refused
     return Refused(
         message,
         **facts,
+        inbox_item=item,
         holder=holder if state == TaskState.LEASED else None,
         lease_until_ms=int(until) if until else None,
     )

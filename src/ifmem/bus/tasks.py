@@ -231,6 +231,36 @@ class TaskBoard:
                 arguments += [task.task_id, *task_fields.to_fields(task, unmet)]
             await self._call("restore_tasks", *arguments)
 
+    async def block(self, blocks: Sequence[tuple[str, str, str]], *, actor: str) -> int:
+        """Have open tasks wait for items of the inbox; how many that changed.
+
+        Whoever holds one holds it no longer; what it waits for besides stays. Also while the log
+        takes nothing new: a rebuild is not over before this is done.
+
+        Args:
+            blocks: for each the task, the item and a reason that is kept with the task.
+            actor: who is named with the reason.
+        """
+        changed = 0
+        for first in range(0, len(blocks), _RESTORED_AT_ONCE):
+            arguments = [
+                part
+                for task_id, item, reason in blocks[first : first + _RESTORED_AT_ONCE]
+                for part in (task_id, task_fields.INBOX + item, reason)
+            ]
+            changed += int((await self._call("block_tasks", actor, *arguments))[1])
+        return changed
+
+    async def unblock(self, item: str | None, task_ids: Collection[str]) -> None:
+        """Have tasks not wait for an item of the inbox any longer; may be repeated.
+
+        Args:
+            item: that is decided; None to look only whether the tasks wait for anything at all.
+            task_ids: that may be blocked by nothing else.
+        """
+        name = "" if item is None else task_fields.INBOX + item
+        await self._call("unblock_tasks", name, *task_ids)
+
     async def drop(self, task_ids: Sequence[str]) -> int:
         """Take tasks off the bus that the store does not know; how many were there."""
         dropped = 0

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import Any, TypeVar, Unpack
+from typing import Any, Unpack
 
+from ifmem.archive_settings import ArchiveMode
+from ifmem.client.exporting import BlockingExports
 from ifmem.client.following import BlockingFollow
+from ifmem.client.forgetting import BlockingForget
 from ifmem.client.known import BlockingKnown
+from ifmem.client.loop import Loop
 from ifmem.client.messages import BlockingMessages
 from ifmem.client.naming import Where, WhereAndWhen
 from ifmem.client.overview import OnProgress
 from ifmem.client.tasks import BlockingTasks
+from ifmem.client.trust import BlockingTrust
 from ifmem.client.verbs import Verbs
 from ifmem.settings import Settings
 from ifmem.wire.accounts import CostReport, LedgerEntry
-from ifmem.wire.agent_calls import ForgottenCaptured
 from ifmem.wire.answers import Answer, Estimate, QueryAnswer
 from ifmem.wire.calls import Row
 from ifmem.wire.shapes import (
     Checkup,
     FindingLine,
-    Forgotten,
     LoadReport,
     Page,
     Recall,
@@ -36,10 +37,16 @@ from ifmem.wire.shapes import (
     WorkerShape,
 )
 
-Value = TypeVar("Value")
 
-
-class BlockingMemory(BlockingFollow, BlockingKnown, BlockingMessages, BlockingTasks):
+class BlockingMemory(
+    BlockingExports,
+    BlockingFollow,
+    BlockingForget,
+    BlockingKnown,
+    BlockingMessages,
+    BlockingTasks,
+    BlockingTrust,
+):
     """``Memory`` without async; safe to use from several threads at once.
 
     Each verb takes, returns and raises what the one of the same name in ``Memory`` does.
@@ -52,9 +59,9 @@ class BlockingMemory(BlockingFollow, BlockingKnown, BlockingMessages, BlockingTa
     """
 
     _memory: Verbs
-    _loop: _Loop
+    _loop: Loop
 
-    def __init__(self, memory: Verbs, loop: _Loop) -> None:
+    def __init__(self, memory: Verbs, loop: Loop) -> None:
         self._memory = memory
         self._loop = loop
 
@@ -94,6 +101,7 @@ class BlockingMemory(BlockingFollow, BlockingKnown, BlockingMessages, BlockingTa
         model: str | None = None,
         max_cost: str | None = None,
         fresh: bool = False,
+        archive: ArchiveMode | None = None,
         on_progress: OnProgress | None = None,
         **where: Unpack[WhereAndWhen],
     ) -> Answer:
@@ -105,6 +113,7 @@ class BlockingMemory(BlockingFollow, BlockingKnown, BlockingMessages, BlockingTa
             model=model,
             max_cost=max_cost,
             fresh=fresh,
+            archive=archive,
             on_progress=on_progress,
             **where,
         )
@@ -144,10 +153,13 @@ class BlockingMemory(BlockingFollow, BlockingKnown, BlockingMessages, BlockingTa
         *,
         max_tokens: int | None = None,
         limit: int | None = None,
+        archive: ArchiveMode | None = None,
         **where: Unpack[WhereAndWhen],
     ) -> Recall:
         """The best passages and findings that fit a token budget; no model is called."""
-        verb = self._memory.recall(query, max_tokens=max_tokens, limit=limit, **where)
+        verb = self._memory.recall(
+            query, max_tokens=max_tokens, limit=limit, archive=archive, **where
+        )
         return self._loop.run(verb)
 
     def remember(
@@ -183,12 +195,13 @@ class BlockingMemory(BlockingFollow, BlockingKnown, BlockingMessages, BlockingTa
         *,
         limit: int | None = None,
         task: str | None = None,
+        topic: str | None = None,
         quarantined: bool = False,
         **where: Unpack[Where],
     ) -> Iterator[FindingLine]:
         """Every finding after a cursor, oldest first, each with the cursor to go on from."""
         lines = self._memory.findings(
-            since, limit=limit, task=task, quarantined=quarantined, **where
+            since, limit=limit, task=task, topic=topic, quarantined=quarantined, **where
         )
 
         async def following() -> FindingLine | None:
@@ -200,14 +213,6 @@ class BlockingMemory(BlockingFollow, BlockingKnown, BlockingMessages, BlockingTa
     def release_finding(self, id: str) -> Remembered:
         """Take a finding out of quarantine: it is said again, as the same author's."""
         return self._loop.run(self._memory.release_finding(id))
-
-    def forget(self, id: str) -> Forgotten:
-        """Remove a finding, a passage or a document."""
-        return self._loop.run(self._memory.forget(id))
-
-    def forget_captured(self, since: str | None = None) -> ForgottenCaptured:
-        """Remove what hooks of agents captured for this space, here and in its local space."""
-        return self._loop.run(self._memory.forget_captured(since))
 
     def sources(
         self, *, after: str = "", limit: int = 1_000, **where: Unpack[WhereAndWhen]
@@ -261,7 +266,7 @@ class BlockingMemory(BlockingFollow, BlockingKnown, BlockingMessages, BlockingTa
 @contextmanager
 def open_blocking(opening: AbstractAsyncContextManager[Verbs]) -> Iterator[BlockingMemory]:
     """A memory that is being opened, for code that is not async."""
-    with _Loop() as loop:
+    with Loop() as loop:
         memory = loop.run(_entered(opening))
         try:
             yield BlockingMemory(memory, loop)
@@ -275,36 +280,3 @@ async def _entered(opening: AbstractAsyncContextManager[Verbs]) -> Verbs:
 
 async def _left(opening: AbstractAsyncContextManager[Verbs]) -> None:
     await opening.__aexit__(None, None, None)
-
-
-class _Loop:
-    """An event loop on a thread of its own, for as long as the ``with`` block runs."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="ifmem", daemon=True)
-
-    def __enter__(self) -> _Loop:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def run(self, verb: Coroutine[Any, Any, Value]) -> Value:
-        future = asyncio.run_coroutine_threadsafe(verb, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            # Ctrl-C reaches this thread, not the loop's: end there what nobody waits for.
-            future.cancel()
-            raise
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()

@@ -8,23 +8,25 @@ from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Coroutine,
+    Callable,
     Generator,
     Mapping,
     Sequence,
 )
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import msgspec
 
 from ifmem.client import launch, naming
 from ifmem.client.connection import Connection
+from ifmem.client.loop import Loop
 from ifmem.clock import chance, monotonic
 from ifmem.domain.task import NO_RUN
 from ifmem.errors import IfMemError, Unavailable
 from ifmem.settings import Settings
 from ifmem.wire.calls import AcknowledgeCall, FollowCall
+from ifmem.wire.forget_calls import ForgottenNotice
 from ifmem.wire.shapes import FindingLine
 
 _FULL, _LOW = 256, 64
@@ -33,7 +35,8 @@ _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.05, 1.0
 _REJOIN_S = 60.0
 _FLUSH_S = 2.0
 
-Value = TypeVar("Value")
+
+OnForgotten = Callable[[ForgottenNotice], None]
 
 
 class FollowVerbs:
@@ -53,6 +56,7 @@ class FollowVerbs:
         tag: str | None = None,
         run: str | None = None,
         source: str | Sequence[str] = (),
+        on_forgotten: OnForgotten | None = None,
     ) -> AsyncGenerator[FindingLine, None]:
         """Findings in order as they come, without end; a daemon that ends is waited for.
 
@@ -69,6 +73,8 @@ class FollowVerbs:
             tag: only those with this tag.
             run: only those of this session.
             source: only those that cite one of these paths, URLs, or patterns with ``*``.
+            on_forgotten: called with what is forgotten while it follows, whatever was told of
+                it; ``forgotten`` lists the findings that were meanwhile.
 
         Example:
             async for line in memory.follow(since=cursor, topic="retries"):
@@ -92,16 +98,18 @@ class FollowVerbs:
             said_since=day,
             source=tuple(naming.source_name(one, self._directory) for one in sources),
         )
-        async with contextlib.aclosing(_lines(self.settings, call)) as lines:
+        async with contextlib.aclosing(_lines(self.settings, call, on_forgotten)) as lines:
             async for line in lines:
                 yield line
 
 
-async def _lines(settings: Settings, call: FollowCall) -> AsyncGenerator[FindingLine, None]:
+async def _lines(
+    settings: Settings, call: FollowCall, on_forgotten: OnForgotten | None
+) -> AsyncGenerator[FindingLine, None]:
     acknowledged = _Acknowledged(settings.space, call.consumer)
     connection = await launch.connect(settings)
     while True:
-        stream = _Stream(connection, settings.space, call)
+        stream = _Stream(connection, settings.space, call, on_forgotten)
         acknowledged.by(connection)
         try:
             async for line in stream:
@@ -144,11 +152,18 @@ class _Stream:
     Its connection is its own: a consumer that is busy makes the daemon wait, and no other call.
     """
 
-    def __init__(self, connection: Connection, space: str, call: FollowCall) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        space: str,
+        call: FollowCall,
+        on_forgotten: OnForgotten | None,
+    ) -> None:
         self.began_at: str | None = None
         """The cursor from which the daemon tells; None when it never said."""
         self.was_told_to_end = False
         self._connection = connection
+        self._on_forgotten = on_forgotten
         self._lines: deque[FindingLine] = deque()
         self._woken = asyncio.Event()
         self._paused = False
@@ -194,6 +209,9 @@ class _Stream:
             if len(self._lines) >= _FULL and not self._paused:
                 self._paused = True
                 self._connection.pause()
+        elif "forgotten" in event:
+            if self._on_forgotten is not None:
+                self._on_forgotten(msgspec.convert(event["forgotten"], ForgottenNotice))
         elif "following" in event:
             self.began_at = event["following"]["cursor"]
         elif "ending" in event:
@@ -264,15 +282,11 @@ class _Acknowledged:
             self._sending = None
 
 
-class _Runs(Protocol):
-    def run(self, verb: Coroutine[Any, Any, Value]) -> Value: ...
-
-
 class BlockingFollow:
     """The same verb for code that is not async."""
 
     _memory: FollowVerbs
-    _loop: _Runs
+    _loop: Loop
 
     def follow(
         self,
@@ -285,8 +299,12 @@ class BlockingFollow:
         tag: str | None = None,
         run: str | None = None,
         source: str | Sequence[str] = (),
+        on_forgotten: OnForgotten | None = None,
     ) -> Generator[FindingLine, None, None]:
-        """Findings in order as they come, without end; a daemon that ends is waited for."""
+        """Findings in order as they come, without end; a daemon that ends is waited for.
+
+        ``on_forgotten`` is called on a thread of its own.
+        """
         lines = self._memory.follow(
             since,
             consumer=consumer,
@@ -296,6 +314,7 @@ class BlockingFollow:
             tag=tag,
             run=run,
             source=source,
+            on_forgotten=on_forgotten,
         )
 
         async def following() -> FindingLine | None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
 
 from ifmem.client import naming
+from ifmem.client.loop import Loop
 from ifmem.client.overview import Overview
 from ifmem.wire.agent_calls import Brief, BriefCall, FindingCall
 from ifmem.wire.shapes import FindingLine
-
-Value = TypeVar("Value")
 
 
 class KnownVerbs(Overview):
@@ -55,15 +52,11 @@ class KnownVerbs(Overview):
         return await self._call("brief", call, Brief)
 
 
-class _Runs(Protocol):
-    def run(self, verb: Coroutine[Any, Any, Value]) -> Value: ...
-
-
 class BlockingKnown:
     """The same verbs, each waiting for its result."""
 
     _memory: KnownVerbs
-    _loop: _Runs
+    _loop: Loop
 
     def finding(self, id: str) -> FindingLine:
         """One finding with its cursor."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from ifmem import clock
+from ifmem.client.loop import Loop
 from ifmem.client.overview import Overview
 from ifmem.clock import new_id
 from ifmem.domain.finding import require_uuid
-from ifmem.wire import calls
+from ifmem.wire import message_calls
 from ifmem.wire.shapes import AcknowledgedMessages, Following, Page, ReceivedMessage, SentMessage
 
 _WAIT_S = 20.0
 """The longest wait of one call: one whose caller went away takes no message after that."""
 _ANSWER_SLACK_S = 60.0
-
-Value = TypeVar("Value")
 
 
 class MessageVerbs(Overview):
@@ -59,7 +58,7 @@ class MessageVerbs(Overview):
             OutcomeUnknown: ``error.facts["id"]`` is the id to repeat it with.
         """
         message_id = require_uuid(id) if id is not None else new_id()
-        call = calls.SendCall(
+        call = message_calls.SendCall(
             body=body if isinstance(body, str) else dict(body),
             to=to,
             topic=topic,
@@ -93,7 +92,7 @@ class MessageVerbs(Overview):
         deadline = clock.monotonic() + wait
         while True:
             left = min(wait, _WAIT_S, max(0.0, deadline - clock.monotonic()))
-            call = calls.ReceiveCall(
+            call = message_calls.ReceiveCall(
                 agent=agent, limit=limit, wait_seconds=left, visibility_seconds=visibility
             )
             taken = await self._call(
@@ -106,29 +105,25 @@ class MessageVerbs(Overview):
         self, agent: str, *ids: str, durable: bool = True
     ) -> AcknowledgedMessages:
         """Say that an agent is done with these messages; saying it again changes nothing."""
-        call = calls.AcknowledgeMessagesCall(agent=agent, ids=ids, durable=durable)
+        call = message_calls.AcknowledgeMessagesCall(agent=agent, ids=ids, durable=durable)
         return await self._call("acknowledge_messages", call, AcknowledgedMessages, agent=agent)
 
     async def join_topic(self, agent: str, topic: str) -> Following:
         """Have an agent get what is sent to a topic from now on."""
-        call = calls.FollowTopicCall(agent=agent, topic=topic)
+        call = message_calls.FollowTopicCall(agent=agent, topic=topic)
         return await self._call("follow_topic", call, Following, agent=agent, topic=topic)
 
     async def leave_topic(self, agent: str, topic: str) -> Following:
         """End that; what was sent before stays in the inbox."""
-        call = calls.UnfollowTopicCall(agent=agent, topic=topic)
+        call = message_calls.UnfollowTopicCall(agent=agent, topic=topic)
         return await self._call("unfollow_topic", call, Following, agent=agent, topic=topic)
-
-
-class _Runs(Protocol):
-    def run(self, verb: Coroutine[Any, Any, Value]) -> Value: ...
 
 
 class BlockingMessages:
     """The same verbs, each waiting for its result."""
 
     _memory: MessageVerbs
-    _loop: _Runs
+    _loop: Loop
 
     def send(
         self,

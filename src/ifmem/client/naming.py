@@ -39,6 +39,9 @@ class Where(TypedDict, total=False):
     """Only findings of this author."""
     until: str | None
     """Nothing after this moment; a date means the whole day."""
+    at: str | None
+    """What was believed at this moment, later corrections undone: of ``recall`` and ``findings``
+    only."""
     scope: Scope | None
     """``space`` for everything, ``project`` for what lies below the nearest ``.ifmem.toml``;
     None is ``project`` where there is such a file."""
@@ -58,7 +61,7 @@ def filters(directory: Path, where: Where, *, since: str | None = None) -> Filte
         Invalid: a moment cannot be read, or there is no project to restrict to.
     """
     source = where.get("source", ())
-    until = where.get("until")
+    until, at = where.get("until"), where.get("at")
     sources = (source,) if isinstance(source, str) else tuple(source)
     return Filters(
         source=tuple(source_name(one, directory) for one in sources),
@@ -67,6 +70,7 @@ def filters(directory: Path, where: Where, *, since: str | None = None) -> Filte
         since=moment(since) if since else None,
         until=moment(until, end_of_day=True) if until else None,
         root=_root(directory, where.get("scope")),
+        at=moment(at, end_of_day=True) if at else None,
     )
 
 

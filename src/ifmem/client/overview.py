@@ -15,7 +15,6 @@ from ifmem.errors import Unavailable
 from ifmem.settings import Settings
 from ifmem.wire import calls
 from ifmem.wire.accounts import CostReport, LedgerEntry
-from ifmem.wire.agent_calls import ForgetCapturedCall, ForgottenCaptured
 from ifmem.wire.shapes import Checkup, Page, ShardShape, SpaceShape, Status, WorkerShape
 
 
@@ -105,18 +104,6 @@ class Overview:
             for entry in page:
                 yield entry
             after = page.next
-
-    async def forget_captured(self, since: str | None = None) -> ForgottenCaptured:
-        """Remove what hooks of agents captured for this space, here and in its local space.
-
-        Args:
-            since: a date or time; only what was captured from then on.
-
-        Example:
-            await memory.forget_captured(since="2026-01-01")
-        """
-        call = ForgetCapturedCall(naming.moment(since) if since else None)
-        return await self._call("forget_captured", call, ForgottenCaptured)
 
     async def adopt(self) -> None:
         """Take over the keys of this space from the store they were built from."""

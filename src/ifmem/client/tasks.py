@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from ifmem.client import naming
+from ifmem.client.loop import Loop
 from ifmem.client.overview import Overview
 from ifmem.clock import in_seconds, monotonic, new_id
 from ifmem.wire import calls
@@ -19,8 +20,6 @@ _LEASE = timedelta(minutes=10)
 _WAIT_S = 20.0
 """The longest wait of one call: one whose caller went away claims no task after that."""
 _PAGE = 1_000
-
-Value = TypeVar("Value")
 
 
 def default_worker() -> str:
@@ -254,15 +253,11 @@ def _held(task: TaskShape | str, worker: str | None, fence: str | None) -> tuple
     return task.task_id, worker or task.holder or "", fence or task.fence or ""
 
 
-class _Runs(Protocol):
-    def run(self, verb: Coroutine[Any, Any, Value]) -> Value: ...
-
-
 class BlockingTasks:
     """The same verbs, each waiting for its result."""
 
     _memory: TaskVerbs
-    _loop: _Runs
+    _loop: Loop
 
     def post(
         self,

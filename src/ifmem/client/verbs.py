@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any, Unpack
 
 import msgspec
 
+from ifmem.archive_settings import ArchiveMode
 from ifmem.client import naming
 from ifmem.client.connection import Connection
+from ifmem.client.exporting import ExportVerbs
 from ifmem.client.following import FollowVerbs
+from ifmem.client.forgetting import ForgetVerbs
 from ifmem.client.known import KnownVerbs
+from ifmem.client.loading import LoadVerbs
 from ifmem.client.messages import MessageVerbs
 from ifmem.client.naming import Where, WhereAndWhen
-from ifmem.client.overview import OnProgress, Overview
+from ifmem.client.overview import OnProgress
 from ifmem.client.tasks import TaskVerbs
+from ifmem.client.trust import TrustVerbs
 from ifmem.clock import new_id
 from ifmem.domain.finding import require_uuid
+from ifmem.domain.task import require_run
 from ifmem.errors import Invalid
 from ifmem.settings import Settings
 from ifmem.wire import calls
@@ -29,8 +33,6 @@ from ifmem.wire.agent_calls import ReleaseCall
 from ifmem.wire.answers import Answer, Estimate, QueryAnswer
 from ifmem.wire.shapes import (
     FindingLine,
-    Forgotten,
-    LoadReport,
     Page,
     Recall,
     Remembered,
@@ -43,66 +45,21 @@ _ANSWER_SLACK_S = 10.0
 """The daemon keeps an answer's deadline itself; past this it is not answering at all."""
 
 
-class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
+class Verbs(
+    ExportVerbs,
+    FollowVerbs,
+    ForgetVerbs,
+    KnownVerbs,
+    LoadVerbs,
+    MessageVerbs,
+    TaskVerbs,
+    TrustVerbs,
+):
     """What can be done with a memory; ``client.memory`` says how one is opened."""
 
     def __init__(self, connection: Connection, settings: Settings, directory: Path) -> None:
         super().__init__(connection, settings)
         self._directory = directory
-
-    async def load(
-        self, *paths: str | os.PathLike[str], on_progress: OnProgress | None = None
-    ) -> LoadReport:
-        """Read files and trees into the shards; returns once they are stored and found.
-
-        Unchanged files are not read again, and documents whose file is gone are removed. What
-        finds no room is named in ``report.skipped`` and counted in ``report.refused``.
-        Cancelling it stops it; what was stored until then stays.
-
-        Example:
-            report = await memory.load("src/", "docs/")
-            print(report.documents, report.skipped)
-
-        Raises:
-            NotFound: a path does not exist; nothing was loaded.
-        """
-        call = calls.LoadCall(
-            # Not resolved: the daemon decides what a link means.
-            paths=tuple(str(self._directory / path) for path in paths),
-            ingest=self.settings.ingest,
-            placement=self.settings.placement,
-        )
-        with self._stops_when_cancelled():
-            return await self._call("load", call, LoadReport, on_progress=on_progress)
-
-    async def load_text(self, text: str, *, source: str, group: str | None = None) -> LoadReport:
-        """Store a text that is no file: a page, a tool's output, a chat.
-
-        Args:
-            text: what it says.
-            source: a URL, ``chat:<id>`` or a path; the same source again replaces the text.
-            group: what it belongs to, for filters.
-
-        Example:
-            await memory.load_text(transcript, source="chat:2026-01-02", group="launch")
-        """
-        call = calls.LoadTextCall(
-            text=text, source=naming.source_name(source, self._directory), group=group
-        )
-        return await self._call("load_text", call, LoadReport)
-
-    async def load_rows(
-        self,
-        rows: Iterable[calls.Row],
-        *,
-        source: str,
-        group: str | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> LoadReport:
-        """Store the rows of a labelled set as the passages of one document, in order."""
-        call = calls.LoadRowsCall(source=source, rows=tuple(rows), group=group)
-        with self._stops_when_cancelled():
-            return await self._call("load_rows", call, LoadReport, on_progress=on_progress)
 
     async def ask(
         self,
@@ -113,6 +70,7 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
         model: str | None = None,
         max_cost: str | None = None,
         fresh: bool = False,
+        archive: ArchiveMode | None = None,
         on_progress: OnProgress | None = None,
         **where: Unpack[WhereAndWhen],
     ) -> Answer:
@@ -126,6 +84,8 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
                 ``extractive``; by default as the settings say.
             max_cost: US dollars that it may cost, a decimal string; never above the settings.
             fresh: not from the answer cache.
+            archive: whether the librarians are asked too: ``never``, ``always``, or ``auto`` when
+                what is live has no answer; by default as the settings say.
             on_progress: is told how far the loading of ``over`` has come.
             where: ``source``, ``group``, ``author``, ``since``, ``until`` and ``scope``.
 
@@ -159,6 +119,7 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
             models=models,
             max_cost=naming.dollars(max_cost),
             fresh=fresh,
+            archive=archive or self.settings.archive.mode,
         )
         return await self._call("ask", call, Answer, within=seconds + _ANSWER_SLACK_S)
 
@@ -228,6 +189,7 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
         *,
         max_tokens: int | None = None,
         limit: int | None = None,
+        archive: ArchiveMode | None = None,
         **where: Unpack[WhereAndWhen],
     ) -> Recall:
         """The best passages and findings that fit a token budget; no model is called.
@@ -236,6 +198,8 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
             query: at most 16,000 characters.
             max_tokens: o200k tokens of all texts together; by default what the settings say.
             limit: at most so many passages and findings.
+            archive: whether what ended sessions stored is searched too: ``never``, ``always``,
+                or ``auto`` when what is live does not answer; by default as the settings say.
             where: as in ``ask``.
 
         Example:
@@ -247,6 +211,7 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
             max_tokens=max_tokens or self.settings.recall.max_tokens,
             filters=self._filters(where, since=where.get("since")),
             limit=_RECALLED if limit is None else limit,
+            archive=archive or self.settings.archive.mode,
         )
         return await self._call("recall", call, Recall)
 
@@ -285,9 +250,10 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
         """
         finding_id = require_uuid(id) if id is not None else new_id()
         cites = (cite,) if isinstance(cite, str) else tuple(cite)
-        if any(isinstance(one, float) and not isfinite(one) for one in fields.values()):
+        for name, given in {**fields, "confidence": confidence}.items():
             # JSON has no such numbers: they would arrive as nothing.
-            raise Invalid(f"a value must be a finite number: {fields}")
+            if isinstance(given, float) and not isfinite(given):
+                raise Invalid(f"{name} must be a finite number; it is {given}: nothing was stored")
         finding: dict[str, Any] = {
             **fields,
             "finding_id": finding_id,
@@ -302,7 +268,7 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
         if topic is not None:
             finding["topic"] = topic
         if self._run is not None:
-            finding.setdefault("session_id", self._run)
+            finding.setdefault("session_id", require_run(self._run))
         call = calls.RememberCall(finding=finding, durable=durable)
         return await self._call("remember", call, Remembered, id=finding_id)
 
@@ -312,6 +278,7 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
         *,
         limit: int | None = None,
         task: str | None = None,
+        topic: str | None = None,
         quarantined: bool = False,
         **where: Unpack[Where],
     ) -> AsyncIterator[FindingLine]:
@@ -321,8 +288,9 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
             since: a cursor, or a date or time; ``"0"`` is the beginning.
             limit: at most so many.
             task: only those of this task.
+            topic: only those of this topic; case and spaces do not matter.
             quarantined: those that wait for ``release``, and no others.
-            where: as in ``ask``.
+            where: as in ``ask``; with ``at`` what was believed at that moment.
 
         Example:
             async for line in memory.findings(since=cursor):
@@ -340,6 +308,7 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
                 task=task,
                 filters=filters,
                 quarantined=quarantined,
+                topic=topic,
             )
             page = await self._call("findings", call, Page[FindingLine])
             for line in page:
@@ -361,17 +330,6 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
         """
         return await self._call("release", ReleaseCall(id), Remembered, id=id)
 
-    async def forget(self, id: str) -> Forgotten:
-        """Remove a finding, a passage or a document, so that nothing returns it any more.
-
-        Example:
-            await memory.forget(found.passages[0].id)
-
-        Raises:
-            NotFound: nothing has that id.
-        """
-        return await self._call("forget", calls.ForgetCall(id), Forgotten, id=id)
-
     async def sources(
         self, *, after: str = "", limit: int = _PAGE, **where: Unpack[WhereAndWhen]
     ) -> Page[SourceShape]:
@@ -388,12 +346,3 @@ class Verbs(FollowVerbs, KnownVerbs, MessageVerbs, TaskVerbs, Overview):
     def _filters(self, where: Where, *, since: str | None) -> calls.Filters:
         found = naming.filters(self._directory, where, since=since)
         return found if self._run is None else msgspec.structs.replace(found, run=self._run)
-
-    @contextmanager
-    def _stops_when_cancelled(self) -> Iterator[None]:
-        # The daemon goes on with an abandoned call until the connection ends.
-        try:
-            yield
-        except asyncio.CancelledError:
-            self._connection.abandon()
-            raise

@@ -41,6 +41,7 @@ class CitationStatus(StrEnum):
 
     VERIFIED = "verified"
     UNVERIFIED = "unverified"
+    STALE = "stale"
     DISPUTED = "disputed"
     REVOKED = "revoked"
 

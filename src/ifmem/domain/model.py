@@ -108,15 +108,19 @@ class Purpose(StrEnum):
     DISPUTE = "dispute"
     """A shard's answer to the other side's quote."""
     SYNTHESIS = "synthesis"
+    LIBRARIAN = "librarian"
+    """A librarian's answer from the archive."""
     WARM = "warm"
     KEEP_ALIVE = "keep_alive"
     REPACK = "repack"
     """Warming what was packed anew."""
+    JUDGE = "judge"
+    """Whether claims of one topic contradict each other."""
     STORAGE = "storage"
     """Hours of a cache object; not a call."""
 
 
-BACKGROUND = frozenset({Purpose.KEEP_ALIVE, Purpose.REPACK, Purpose.STORAGE})
+BACKGROUND = frozenset({Purpose.KEEP_ALIVE, Purpose.REPACK, Purpose.JUDGE, Purpose.STORAGE})
 """Spent without a question; so is WARM when it names none. They have a limit of their own."""
 
 

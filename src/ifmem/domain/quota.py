@@ -21,6 +21,13 @@ class Quota:
     resets_minute: int = 0
     """The minute of the day, in ``zone``, at which a new day of calls begins."""
     zone: str = "UTC"
+    key: str = ""
+    """Where its key is read; pools with the same key are one."""
+
+    @property
+    def pool(self) -> str:
+        """What its calls are counted under, whatever the entry is named."""
+        return self.key or f"provider:{self.provider}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +59,7 @@ class Reservation:
     reservation_id: str
     allowance: Allowance
     day: str
-    """The day of calls it is charged to: the moment it began, ISO-8601 UTC."""
+    """The day of calls it is charged to: the moment it began, ISO-8601 UTC. Empty: unmetered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +81,16 @@ class Remaining:
     """None: unmetered."""
     denied: Denied | None
     """Why the next call would be refused now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """A new day of calls that a pool has begun."""
+
+    pool: str
+    day: str
+    """The moment it began, ISO-8601 UTC."""
+    at: str
+    """When it was noticed."""
+    used: int
+    """Calls charged to the day before."""

@@ -69,6 +69,8 @@ _DIGITS = re.compile(r"\d")
 _LETTERS = re.compile(r"[^\W\d_]")
 _SPECIAL = re.compile(r"[!@#$^&*?+=]")
 _JUDGED = 100
+_LONGEST_NAME = 40
+_NAME_BEFORE = re.compile(r"[\w\-]++\Z")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
@@ -137,6 +139,10 @@ _CURSORS_TEXT = """
     cls stop special max min per cancel cancellation first last start end
 """
 _CURSORS = frozenset(_CURSORS_TEXT.split())
+_PLACES = frozenset(
+    {"next", "page", "previous", "prev", "continuation", "cursor", "sync", "resume"}
+)
+"""In text, where `START_TOKEN` may as well start a machine."""
 
 
 def _is_cursor(words: list[str]) -> bool:
@@ -148,8 +154,7 @@ def _value_after(text: str, folded: bytes, start: int, end: int) -> Found | None
     word = folded[start:end].decode("ascii")
     if word == "key" and not _OWNED_KEY.search(folded, max(0, start - 14), end):
         return None
-    # The `publicKeyToken` of an assembly is as public as its name.
-    if word == "token" and folded.endswith(b"publickey", 0, start):
+    if word == "token" and _opens_nothing(text, folded, start, end):
         return None
     rest = _REST_OF_NAME.match(text, end)
     if rest is None or _names_another_thing(rest["suffix"]):
@@ -166,6 +171,14 @@ def _value_after(text: str, folded: bytes, start: int, end: int) -> Found | None
             return None
     kind = kind_of_name(text[max(0, start - 12) : end].split()[-1]) or "secret"
     return value.start("value"), value.end("value"), kind
+
+
+def _opens_nothing(text: str, folded: bytes, start: int, end: int) -> bool:
+    """Whether a token is a place in a list, or the public one of an assembly."""
+    name = _NAME_BEFORE.search(text, max(0, start - _LONGEST_NAME), end)
+    return folded.endswith(b"publickey", 0, start) or (
+        name is not None and not _PLACES.isdisjoint(map(str.lower, _PARTS.findall(name[0])))
+    )
 
 
 def _is_option(text: str, at: int) -> bool:
@@ -208,8 +221,11 @@ def _is_bare_secret(text: str, value: re.Match[str], word: str, sign: str) -> bo
     if strong:
         return True
     # `password=hunter2` in a setting, a query string or a connection string, not in a call.
-    ends_setting = after in ("", "\n", "\r", "&", ";", "<", '"', "'") or (
-        after.isspace() and (not sign.strip() or sign == "=")
+    ends_setting = (
+        after in ("", "\n", "\r", "&", ";", "<", '"', "'")
+        or (after.isspace() and (not sign.strip() or sign == "="))
+        # A line that ends within a string of JSON.
+        or text.startswith(("\\n", "\\r", "\\t"), end)
     )
     if not ends_setting or (_IDENTIFIER.match(body) and "pass" in body.lower()):
         return False

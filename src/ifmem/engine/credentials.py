@@ -61,6 +61,10 @@ _UNDERSCORE = (
     Shape("sentry-token", "sntryu_", "[a-f0-9]{40,}+"),
     Shape("sentry-token", "sntrys_", r"[A-Za-z0-9_=+/\-]{40,}+"),
     Shape("docker-token", "dckr_pat_", _WORD + "{20,}+"),
+    Shape("figma-token", "figd_", _WORD + "{30,}+", plain_words=False),
+    Shape("netlify-token", "nfp_", _ALNUM + "{36,}+"),
+    Shape("fly-token", "fm2_", r"[A-Za-z0-9_+/=,\-]{40,}+", plain_words=False),
+    Shape("one-password-token", "ops_", "eyJ" + _WORD + "{50,}+"),
     Shape("ifmem-token", "ifm_", _WORD + "{43,}+"),
 )
 
@@ -75,7 +79,9 @@ _HYPHEN = (
         Shape("gitlab-token", f"{name}-", _WORD + "{20,}+", plain_words=False)
         for name in ("glpat", "gldt", "glrt", "glcbt", "glptt", "glagent", "glsoat", "gloas")
     ),
-    *(Shape("slack-token", f"xox{letter}-", _WORD + "{10,}+") for letter in "abceoprs"),
+    *(Shape("slack-token", f"xox{letter}-", _WORD + "{10,}+") for letter in "abceprs"),
+    # Kisses in prose, too.
+    Shape("slack-token", "xoxo-", _WORD + "{10,}+", plain_words=False),
     Shape("slack-token", "xapp-", _WORD + "{16,}+", plain_words=False),
     Shape("pypi-token", "pypi-", _WORD + "{32,}+", plain_words=False),
     Shape("google-oauth-secret", "GOCSPX-", _WORD + "{20,}+"),
@@ -87,6 +93,11 @@ _HYPHEN = (
     Shape("mailgun-key", "key-", "[a-f0-9]{32}"),
     Shape("square-token", "sq0atp-", _WORD + "{20,}+"),
     Shape("square-token", "sq0csp-", _WORD + "{40,}+"),
+    *(
+        Shape("tailscale-key", f"tskey-{use}-", _WORD + "{16,}+", plain_words=False)
+        for use in ("auth", "api", "client", "scim", "webhook")
+    ),
+    Shape("heroku-key", "HRKU-", _WORD + "{30,}+", plain_words=False),
     Shape("age-secret-key", "AGE-SECRET-KEY-", "[A-Z0-9]{50,}+"),
 )
 
@@ -96,6 +107,10 @@ _DOT = (
     Shape("vault-token", "hvs.", _WORD + "{24,}+"),
     Shape("vault-token", "hvb.", _WORD + "{24,}+"),
     Shape("doppler-token", "dp.pt.", _ALNUM + "{40,}+"),
+    *(
+        Shape("dynatrace-token", f"dt0{use}.", r"[A-Z0-9]{24}\.[A-Z0-9]{32,}+")
+        for use in ("c01", "s01", "s02", "s16")
+    ),
 )
 
 
@@ -129,7 +144,10 @@ class _Family:
 
 
 _FAMILIES = (
-    _Family(_UNDERSCORE, r"(?=[A-Za-z0-9]{12})|(?<=_pat_)|(?<=ifm_)(?=[A-Za-z0-9_\-]{43})"),
+    _Family(
+        _UNDERSCORE,
+        r"(?=[A-Za-z0-9]{12})|(?<=_pat_)|(?:(?<=ifm_)|(?<=figd_)|(?<=fm2_)|(?<=ops_))(?=[A-Za-z0-9_+/=\-]{30})",
+    ),
     _Family(_HYPHEN, r"(?=[A-Za-z0-9_][A-Za-z0-9_\-]{9})"),
     _Family(_DOT, r"(?=[A-Za-z0-9_\-]{16})"),
 )
@@ -162,10 +180,14 @@ def _rule(kind: str, pattern: str, *, back: int = 0) -> _Rule:
 _SCANS = (
     _Scan(
         b"",
-        re.compile(rb"A(?=[KS]IA[A-Z0-9]{12}|Iza[A-Za-z0-9_\-]{25})"),
+        re.compile(
+            rb"A(?=[KS]IA[A-Z0-9]{12}|Iza[A-Za-z0-9_\-]{25}|T(?:ATT3[A-Za-z0-9]|BB)[A-Za-z0-9_\-]{28})"
+        ),
         (
             _rule("aws-access-key", r"(?<![A-Za-z0-9])A[KS]IA[A-Z0-9]{12,}+"),
             _rule("google-key", rf"(?<![A-Za-z0-9])AIza{_WORD}{{25,}}+"),
+            _rule("atlassian-token", rf"(?<![A-Za-z0-9])ATATT3{_WORD}{{29,}}+=?"),
+            _rule("bitbucket-password", r"(?<![A-Za-z0-9])ATBB[A-Za-z0-9]{28,}+"),
         ),
     ),
     _Scan(
@@ -214,6 +236,56 @@ _SCANS = (
                 "discord-token",
                 rf"(?<![A-Za-z0-9])[MNO]{_WORD}{{22,27}}\.{_WORD}{{6}}\.{_WORD}{{27,}}+",
                 back=28,
+            ),
+        ),
+    ),
+    _Scan(
+        b"pat",
+        re.compile(rb"\.(?=[0-9a-f]{64})"),
+        (
+            _rule(
+                "airtable-token",
+                r"(?<![A-Za-z0-9])pat[A-Za-z0-9]{14}\.[0-9a-f]{64}",
+                back=17,
+            ),
+        ),
+    ),
+    _Scan(
+        b"-us",
+        re.compile(rb"-(?=us[0-9]{1,2}(?![0-9A-Za-z]))"),
+        (_rule("mailchimp-key", r"(?<![A-Za-z0-9])[0-9a-f]{32}-us[0-9]{1,2}", back=32),),
+    ),
+    _Scan(
+        b"sig=",
+        re.compile(rb"sig=(?=[A-Za-z0-9%+/_\-]{20})"),
+        (
+            _rule(
+                "url-signature",
+                r"(?:[?&]|&amp;|\\u0026)sig=(?P<secret>[A-Za-z0-9%+/=_\-]{20,400}+)",
+                back=6,
+            ),
+        ),
+    ),
+    _Scan(
+        b"machine ",
+        re.compile(rb"machine (?=[^\s]{1,200}\s{1,20}login )"),
+        (
+            _rule(
+                "password",
+                r"machine \S{1,200}\s{1,20}login \S{1,200}\s{1,20}password "
+                r"(?P<secret>[^\s\\\"']{3,200}+)",
+            ),
+        ),
+    ),
+    _Scan(
+        b"ookie",
+        re.compile(rb"ookie(?=[\"']?\]?\s{0,2}[:=])"),
+        (
+            _rule(
+                "cookie",
+                r"ookie[\"']?\]?\s{0,2}[:=]\s{0,2}(?:\\?[\"'])?[^\n\r\"'\\]{0,400}?"
+                r"(?<![A-Za-z])(?i:\w{0,16}sess\w{0,12}|[\w.]{0,16}sid|auth\w{0,12})="
+                r"(?P<secret>[A-Za-z0-9%._~+/=\-]{16,400}+)",
             ),
         ),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
@@ -19,6 +19,9 @@ ELSEWHERE = 0.3
 """Worth of a term found only further off in the passage."""
 LEAST_SUPPORT = 0.4
 """Below this share a sentence answers nothing; one threshold for every corpus."""
+LEAST_SUFFICIENT = 0.6
+"""Share of a question's terms, each counted as one, that keeps the question from the archive: a
+rare word alone, such as part of a file's name, supports an answer and settles nothing."""
 
 _BREAK = re.compile(r"(?P<stop>(?<=[.!?])[\"')\]]*[ \t]+)|\n+|(?<=[.!?])[\"')\]]*\n")
 _MARKS = r"\s|\"\"\"|'''|#+|//+|/\*+|\*+(?=\s)|\*/|>+(?=\s)|[-•](?=\s)"
@@ -212,6 +215,62 @@ def _rated(
 @lru_cache(_PASSAGES_KEPT)
 def _terms_of_header(header: str) -> frozenset[str]:
     return frozenset(terms(header))
+
+
+def is_sufficient(
+    weights: Mapping[str, float], unknown: Sequence[str], texts: Iterable[tuple[str, str]]
+) -> bool:
+    """True when one of these texts answers a question by itself, so that no other is needed.
+
+    That is the extractive rule, and more than half of the question's terms.
+
+    Args:
+        weights: of the question's terms.
+        unknown: its names that occur nowhere in what is searched: one settles it.
+        texts: passages, each with its header.
+    """
+    if unknown:
+        return False
+    return any(
+        held_share(weights, [one]) >= LEAST_SUFFICIENT - _ROUNDING
+        and best_evidence(weights, *one, count=1, least=LEAST_SUPPORT)
+        for one in texts
+    )
+
+
+def held_share(weights: Mapping[str, float], texts: Iterable[tuple[str, str]]) -> float:
+    """The most that a sentence of these texts holds of a question, each term counted as one.
+
+    Without the weights of an index, so that what two indexes hold can be compared.
+
+    Args:
+        weights: of the question's terms.
+        texts: passages, each with its header.
+    """
+    alike = dict.fromkeys(weights, 1.0)
+    best = (best_evidence(alike, *one, count=1) for one in texts)
+    return max((found[0].support for found in best if found), default=0.0)
+
+
+def coverage(weights: Mapping[str, float], texts: Iterable[str]) -> float:
+    """Share of a question's weight whose terms stand in these texts, 0..1."""
+    total = sum(weights.values())
+    if total <= 0:
+        return 0.0
+    held = {term for text in texts for term in terms(text)}
+    return sum(weight for term, weight in weights.items() if term in held) / total
+
+
+def reaches_archive(mode: str, *, found: bool, hinted: bool) -> bool:
+    """True when a question goes to the archive after what is live was asked.
+
+    Args:
+        mode: ``never``, ``auto`` or ``always``.
+        found: what is live gave an answer.
+        hinted: it was put to one live shard by its number: then only who says ``always`` means
+            more than that shard.
+    """
+    return mode == "always" or (mode == "auto" and not found and not hinted)
 
 
 def on_one_line(sentence: str) -> str:

@@ -22,6 +22,8 @@ class Step(StrEnum):
     """What can happen to a task."""
 
     POSTED = "posted"
+    BLOCKED = "blocked"
+    """A person is to decide something first."""
     UNBLOCKED = "unblocked"
     CLAIMED = "claimed"
     RELEASED = "released"
@@ -102,7 +104,7 @@ def _fits(task: Task, event: TaskEvent) -> bool:
             return holds and task.state is TaskState.LEASED
         case Step.UNBLOCKED:
             return task.state is TaskState.BLOCKED
-        case Step.CANCELLED:
+        case Step.CANCELLED | Step.BLOCKED:
             return task.state.is_open
         case Step.REQUEUED:
             ended = task.state in ENDED and task.state is not TaskState.DONE
@@ -144,7 +146,7 @@ def _claimed(task: Task, event: TaskEvent) -> Task:
 
 
 def _given_up(task: Task, event: TaskEvent, **changes: object) -> Task:
-    """The lease is over, with or without success."""
+    """The lease, if there was one, is over, with or without success."""
     return _moved(
         task,
         event,
@@ -196,6 +198,7 @@ _STEPS: Mapping[Step, Callable[[Task, TaskEvent], Task]] = {
     Step.EXPIRED: _given_up,
     Step.FAILED: _finished,
     Step.DONE: _finished,
+    Step.BLOCKED: _given_up,
     Step.UNBLOCKED: _moved,
     Step.CANCELLED: _cancelled,
     Step.REQUEUED: _requeued,

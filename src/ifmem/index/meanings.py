@@ -57,6 +57,10 @@ class Meanings:
                 numbers, owners, rows = [], [], []
         self._take(numbers, owners, rows)
 
+    def purge(self, dead: Flags) -> None:
+        """Blank the vectors of the passages that are dead, by number."""
+        self._table.purge(dead)
+
     def known(self, size: int) -> Flags:
         """For each passage, whether it has been taken in."""
         return self._known.cut(size)

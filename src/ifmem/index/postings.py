@@ -64,12 +64,58 @@ class Postings:
             self.live_count -= 1
             self._total_length -= float(self._lengths[number])
 
+    def take(self, other: Postings, place: NDArray[np.int64]) -> None:
+        """Copy passages of other postings, all of which are found from one moment on.
+
+        Args:
+            other: changes while it is read only as readers may see it.
+            place: for each number of the other the one that it has here, -1 for those left out;
+                they follow each other from ``size`` on, in the same order.
+        """
+        taken = np.flatnonzero(place >= 0)
+        end = self.size + len(taken)
+        while end > len(self._lengths):
+            self._lengths = np.concatenate((self._lengths, np.zeros_like(self._lengths)))
+            self._live = np.concatenate((self._live, np.zeros_like(self._live)))
+        for term, row in other._rows.items():
+            packed = np.frombuffer(row.tobytes(), np.uint32)
+            to = place[packed >> 8]
+            here = to >= 0
+            if here.any():
+                copied = (to[here].astype(np.uint32) << 8) | (packed[here] & _MOST_TIMES)
+                self._rows.setdefault(term, array("I")).frombytes(copied.tobytes())
+        self._lengths[self.size : end] = other._lengths[taken]
+        self._live[self.size : end] = True
+        self._total_length += float(other._lengths[taken].sum())
+        self.live_count += len(taken)
+        # Last: readers leave out what has a number from here on.
+        self.size = end
+
+    def purge(self) -> None:
+        """Drop what is kept of removed passages; the numbers of the others stay."""
+        dead = ~self._live[: self.size]
+        if not dead.any() or not self._rows:
+            return
+        terms, sizes = list(self._rows), list(map(len, self._rows.values()))
+        packed = np.frombuffer(b"".join(r.tobytes() for r in self._rows.values()), np.uint32)
+        ends = np.cumsum(sizes)
+        of_dead = np.flatnonzero(dead[packed >> 8])
+        for at in np.unique(np.searchsorted(ends, of_dead, side="right")).tolist():
+            row = packed[ends[at] - sizes[at] : ends[at]]
+            kept = array("I", row[~dead[row >> 8]].tobytes())
+            # A reader has the old row or the new one; both say the same of what is live.
+            if kept:
+                self._rows[terms[at]] = kept
+            else:
+                del self._rows[terms[at]]
+        self._lengths[: self.size][dead] = 0
+
     def live(self) -> NDArray[np.bool_]:
         """For each number, whether its passage is still there."""
         return self._live[: self.size]
 
     def frequency(self, term: str) -> int:
-        """In how many passages a term occurs, removed ones counted until the next rebuild."""
+        """In how many passages a term occurs, removed ones counted until they are purged."""
         row = self._rows.get(term)
         return 0 if row is None else len(row)
 

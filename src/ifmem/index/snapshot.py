@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from ifmem.index.space_index import SpaceIndex
 
 log = logging.getLogger(__name__)
 
+_one_at_a_time = threading.Lock()
+"""Else a copy that was begun before a removal could come after it."""
 FORMAT = 1
 """Grows with every change of what is indexed or how."""
 
@@ -24,17 +27,29 @@ def write_snapshot(index: SpaceIndex, path: Path) -> None:
 
     A disk that has no room for it costs the next start time, nothing else.
     """
-    draft = path.with_suffix(".tmp")
-    try:
-        with draft.open("wb") as file:
-            np.savez(file, allow_pickle=False, **index.arrays(), version=_version())
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        index.added = 0
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        log.warning("the index was not written to %s: %s", path, error)
+    draft = _draft(path)
+    with _one_at_a_time:
+        try:
+            # What was removed must not be found in the file either.
+            index.purge()
+            with draft.open("wb") as file:
+                np.savez(file, allow_pickle=False, **index.arrays(), version=_version())
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+            index.added = index.removed = 0
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            log.warning("the index was not written to %s: %s", path, error)
+
+
+def remove_snapshot(path: Path) -> bool:
+    """Remove what was written, after whatever is being written; whether there was something."""
+    with _one_at_a_time:
+        was_there = path.exists()
+        for one in (path, _draft(path)):
+            one.unlink(missing_ok=True)
+    return was_there
 
 
 def read_snapshot(path: Path, sentences: SentenceEncoder | None = None) -> SpaceIndex | None:
@@ -53,6 +68,10 @@ def read_snapshot(path: Path, sentences: SentenceEncoder | None = None) -> Space
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         log.warning("the index in %s cannot be used and is built anew: %s", path, error)
         return None
+
+
+def _draft(path: Path) -> Path:
+    return path.with_suffix(".tmp")
 
 
 def _version() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -59,6 +59,8 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
 
 
 Where = Callable[[Row], bool]
+_NOBODYS = Row(key=0, content_id=0, shard=0, group=None, author=None, said_at=None)
+"""Stands where a row was purged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,9 @@ class SpaceIndex:
         self._numbers: dict[int, int] = {}
         self.added = 0
         """Passages and findings added since the index was built or read from disk."""
+        self.removed = 0
+        """The same of those removed."""
+        self._unpurged = True
         self._before = Growing(np.intp(-1))
         self._after = Growing(np.intp(-1))
         self._turns = Growing(np.bool_(False))
@@ -106,21 +111,26 @@ class SpaceIndex:
         return 1 - self._postings.live_count / max(self._postings.size, 1)
 
     def add(self, passages: Sequence[Passage]) -> None:
-        """Index the passages of one content, in order."""
+        """Index the passages of one content, in order; one that is known stays as it is."""
         with self._writing:
             previous: int | None = None
             for passage in passages:
-                number = self._add(
-                    Row(
-                        key=passage.passage_id,
-                        content_id=passage.content_id,
-                        shard=passage.shard,
-                        group=passage.group,
-                        author=passage.speaker,
-                        said_at=passage.said_at,
-                    ),
-                    passage.text,
-                    " ".join((passage.title, passage.header, date_words(passage.said_at))),
+                known = self._numbers.get(passage.passage_id)
+                number = (
+                    known
+                    if known is not None
+                    else self._add(
+                        Row(
+                            key=passage.passage_id,
+                            content_id=passage.content_id,
+                            shard=passage.shard,
+                            group=passage.group,
+                            author=passage.speaker,
+                            said_at=passage.said_at,
+                        ),
+                        passage.text,
+                        " ".join((passage.title, passage.header, date_words(passage.said_at))),
+                    )
                 )
                 if passage.is_turn and previous is not None:
                     self._before.put(number, previous)
@@ -128,9 +138,36 @@ class SpaceIndex:
                 previous = number if passage.is_turn else None
 
     def add_finding(self, row: Row, text: str, header: str) -> None:
-        """Index a finding; its key is negative."""
+        """Index a finding, unless it is known; its key is negative."""
         with self._writing:
-            self._add(row, text, header)
+            if row.key not in self._numbers:
+                self._add(row, text, header)
+
+    def copy_findings(self, other: SpaceIndex, keys: Iterable[int], *, shard: int) -> set[int]:
+        """Take findings over from another index without reading their texts again.
+
+        Worth it for many: it goes through all terms of the other once, whatever their number.
+
+        Args:
+            other: where they are; it keeps them.
+            keys: which; negative.
+            shard: that they are of from now on.
+
+        Returns:
+            The keys of those that were there and are here now.
+        """
+        with other._writing, self._writing:
+            found = {key: other._numbers[key] for key in keys if key in other._numbers}
+            new = sorted(number for key, number in found.items() if key not in self._numbers)
+            first = len(self._rows)
+            place = np.full(len(other._rows), -1, np.int64)
+            place[new] = np.arange(first, first + len(new))
+            self._rows += [replace(other._rows[number], shard=shard) for number in new]
+            self._vectors.take(other._vectors, place)
+            self._postings.take(other._postings, place)
+            self._numbers |= {row.key: first + n for n, row in enumerate(self._rows[first:])}
+            self.added += len(new)
+        return set(found)
 
     def remove(self, keys: Iterable[int]) -> None:
         """Take passages or findings out of every answer; unknown keys are passed over."""
@@ -138,10 +175,25 @@ class SpaceIndex:
             for key in keys:
                 number = self._numbers.pop(key, None)
                 if number is not None:
+                    self.removed += 1
+                    self._unpurged = True
                     self._postings.remove(number)
                     # Its neighbours would lend it a score.
                     self._before.put(number, -1)
                     self._after.put(number, -1)
+
+    def purge(self) -> None:
+        """Drop all that is kept of what was removed: words, vectors, and whose it was."""
+        with self._writing:
+            if not self._unpurged:
+                return
+            self._unpurged = False
+            dead = ~self._postings.live()
+            self._postings.purge()
+            self._vectors.purge(dead)
+            self._meanings.purge(dead)
+            for number in np.flatnonzero(dead).tolist():
+                self._rows[number] = _NOBODYS
 
     def search(self, question: str, *, where: Where | None = None, limit: int) -> list[Hit]:
         """The best passages and findings, best first."""

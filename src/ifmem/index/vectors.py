@@ -58,6 +58,19 @@ class VectorTable:
         self._highest = max(self._highest, int(owners.max(initial=-1)))
         self.size = end
 
+    def take(self, other: VectorTable, place: NDArray[np.int64]) -> None:
+        """Copy the vectors of passages of another table; ``place`` is as in ``Postings.take``."""
+        to = place[other._owners[: other.size]]
+        chosen = np.flatnonzero(to >= 0)
+        self.add_rows(to[chosen].astype(np.intp), other._rows[chosen])
+
+    def purge(self, dead: NDArray[np.bool_]) -> None:
+        """Blank the vectors of the passages that are dead, by number; they take their room."""
+        owners = self._owners[: self.size]
+        gone = np.flatnonzero(np.append(dead, False)[np.minimum(owners, len(dead))])
+        self._rows[gone] = 0
+        self._prefixes[gone] = 0
+
     def near(self, questions: Vectors) -> Vectors:
         """The first pass of several questions, a row for each: cheaper at once than one by one."""
         # The other way round this product takes twice the time.

@@ -76,6 +76,14 @@ class Models:
             Invalid: no model has that name, or ``extractive``, which is not called.
             ConfigError: its key, its extra or its price is missing.
         """
+        return Retrying(await self.once(name, accounts))
+
+    async def once(self, name: str, accounts: Accounts) -> LanguageModel:
+        """The same, whose calls are never repeated: each is one request that may be counted.
+
+        Raises:
+            Invalid, ConfigError: as ``model``.
+        """
         ref = _callable(name)
         provider = self._provider(ref)
         # What a call costs is known before anything is made that could call.
@@ -84,7 +92,7 @@ class Models:
         metered = Metered(
             adapter, accounts, lambda at: self._prices.price(ref, at), counts=self._counts
         )
-        return Retrying(Throttled(metered, self._throttle(provider)))
+        return Throttled(metered, self._throttle(provider))
 
     def remove_saved(self) -> None:
         """Remove what the local engine has saved of shards; they are computed again when needed."""

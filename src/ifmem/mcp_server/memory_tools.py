@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from ifmem import clock
 from ifmem.domain.finding import Trust, require_uuid
 from ifmem.errors import Invalid, NotPermitted, OutcomeUnknown
@@ -55,8 +57,9 @@ async def recall(made: Invocation, given: RecallArguments) -> Fitting:
         max_tokens=given.max_tokens,
         filters=filters,
         captured=made.caller.sees_captured,
-        **({} if given.limit is None else {"limit": given.limit}),
     )
+    if given.limit is not None:
+        call = msgspec.structs.replace(call, limit=given.limit)
     found = await made.call("recall", call, Recall)
     return Fitting(recall_replies(found, given.max_tokens), given.max_tokens)
 

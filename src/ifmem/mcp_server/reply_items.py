@@ -44,6 +44,8 @@ def passage_reply(found: RecalledPassage) -> PassageReply:
         time=found.time,
         header=found.header,
         locator=found.locator,
+        archived=found.archived,
+        session_id=found.session,
     )
 
 
@@ -62,6 +64,8 @@ def recalled_finding_reply(found: RecalledFinding) -> RecalledFindingReply:
         cut=cut,
         score=round(found.score, _SCORE_DIGITS),
         why=_why(found.why),
+        archived=found.archived,
+        session_id=found.session,
     )
 
 

@@ -132,6 +132,6 @@ def adopted(finding_id: str, body: bytes) -> Finding:
 
 
 def _unverified(citation: Citation | str) -> Citation | str:
-    if isinstance(citation, str) or citation.status is not CitationStatus.VERIFIED:
+    if isinstance(citation, str) or citation.status is CitationStatus.UNVERIFIED:
         return citation
     return replace(citation, status=CitationStatus.UNVERIFIED)

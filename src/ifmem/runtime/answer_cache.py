@@ -26,6 +26,10 @@ class AnswerCache:
     def __len__(self) -> int:
         return len(self._answers)
 
+    def clear(self) -> None:
+        """Keep none."""
+        self._answers.clear()
+
     def get(self, key: str) -> Answer | None:
         """The answer of a key, as it was given."""
         if key not in self._answers:

@@ -21,13 +21,14 @@ from ifmem.engine import synthesis
 from ifmem.engine.analysis import terms
 from ifmem.engine.evidence import question_weights
 from ifmem.errors import Invalid, NotFound, Unavailable
+from ifmem.runtime.archive_channel import adopt
 from ifmem.runtime.asking import ask
 from ifmem.runtime.space import Space
 from ifmem.store import shards
 from ifmem.wire import keys
 from ifmem.wire.answers import CitationShape
 from ifmem.wire.calls import AskCall
-from ifmem.wire.queries import Query, Response, read_query
+from ifmem.wire.queries import ONLY, Query, Response, read_query
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,9 @@ AnswerShard = Callable[[Query, int], Awaitable[Response]]
 Raises ``Invalid`` for a question that cannot be answered, ``Unavailable`` when it may be later.
 """
 
+AskArchive = Callable[[Query, bool], Awaitable[None]]
+"""Has the librarians answer, if they are to; told whether a shard of ours has found something."""
+
 
 async def answer_queries(space: Space) -> None:
     """Answer for the shards that the bridge itself holds, until cancelled.
@@ -57,18 +61,33 @@ async def answer_queries(space: Space) -> None:
         Unavailable: the bus did not answer.
     """
     answer = partial(answer_from_index, space)
-    await Answering(space.bus, space.feed, held=partial(_held, space), answer=answer).run()
+    await Answering(
+        space.bus,
+        space.feed,
+        held=partial(_held, space),
+        answer=answer,
+        ask_archive=partial(adopt, space),
+    ).run()
 
 
 class Answering:
     """Answers queries, each once for every shard; the same query again gets the same answer."""
 
-    def __init__(self, bus: Bus, feed: Feed, *, held: Held, answer: AnswerShard) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        feed: Feed,
+        *,
+        held: Held,
+        answer: AnswerShard,
+        ask_archive: AskArchive | None = None,
+    ) -> None:
         self._queries = Queries(bus.client, bus.keys, feed)
         self._dead_letter = bus.log.dead_letter
         self._feed = feed
         self._held = held
         self._answer = answer
+        self._ask_archive = ask_archive
         self._said: OrderedDict[tuple[str, int], Response | None] = OrderedDict()
         """None while it is being answered."""
 
@@ -106,12 +125,21 @@ class Answering:
         if asked_at is not None and now - asked_at > STALE:
             log.info("query %s is older than five minutes and is not answered", query.query_id)
             return
-        held = await self._held()
-        wanted = sorted(held) if query.shard_hint is None else {query.shard_hint} & set(held)
-        for number in wanted:
+        found = False
+        for number in await self._wanted(query):
             response = await self._once(query, number)
             if response is not None:
                 await self._queries.respond(response)
+                found = found or response.found
+        if self._ask_archive is not None:
+            await self._ask_archive(query, found)
+
+    async def _wanted(self, query: Query) -> Collection[int]:
+        """The shards of ours that answer it."""
+        if query.archive == ONLY:
+            return ()
+        held = await self._held()
+        return sorted(held) if query.shard_hint is None else {query.shard_hint} & set(held)
 
     async def _once(self, query: Query, shard: int) -> Response | None:
         """The answer of a shard; None while it is worked out already, or cannot be."""

@@ -18,7 +18,7 @@ from msgspec import structs
 from ifmem import clock
 from ifmem.bus.state import Context, Look
 from ifmem.engine import synthesis
-from ifmem.engine.evidence import best_evidence, question_weights, unknown_names
+from ifmem.engine.evidence import best_evidence
 from ifmem.engine.fanout import Answered, DeadlinePassed, FanOut, GaveUp
 from ifmem.engine.routing import Route, route, too_few_live
 from ifmem.engine.synthesis import Candidate
@@ -38,6 +38,7 @@ from ifmem.runtime.quoting import (
 )
 from ifmem.runtime.recalling import require_question
 from ifmem.runtime.space import Space
+from ifmem.runtime.understanding import Question, understood
 from ifmem.store import findings
 from ifmem.wire.answers import Answer, CitationShape, Usage
 from ifmem.wire.calls import AskCall
@@ -52,16 +53,6 @@ MOST_BUILT_ON = 3
 
 Places = list[tuple[int, Hit]]
 """Matches with their places in the ranking."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A question with what it takes to judge evidence for it."""
-
-    text: str
-    weights: Mapping[str, float]
-    unknown: tuple[str, ...]
-    """Its names that occur nowhere in what is searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +116,7 @@ def _search(space: Space, wanted: Sequence[Wanted]) -> list[tuple[Question, list
 
 def understand(space: Space, text: str, where: Where | None) -> Question:
     """A question's words by weight, and its names that are nowhere in what is searched."""
-    occurs = partial(space.index.occurs, where=where)
-    return Question(text, question_weights(text, space.index.idf), unknown_names(text, occurs))
+    return understood(space.index, text, where)
 
 
 async def choose_shards(space: Space, call: AskCall, hits: Sequence[Hit]) -> Route:

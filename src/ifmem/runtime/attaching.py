@@ -14,6 +14,8 @@ from ifmem.engine.recovery import Recovery, StorePosition, recover
 from ifmem.runtime.draining import drain_all
 from ifmem.runtime.insisting import REBUILDING
 from ifmem.runtime.messaging import restore_messages
+from ifmem.runtime.settling import settle_tasks
+from ifmem.runtime.showing_librarians import show_librarians
 from ifmem.runtime.space import Space
 from ifmem.store import findings, meta, tasks
 from ifmem.store.tasks import Waiting
@@ -56,6 +58,7 @@ async def attach(space: Space, *, adopt: bool = False) -> None:
     if recovery is Recovery.REBUILD:
         await _rebuild(space)
     await publish_space(space, rebuilt=recovery is Recovery.REBUILD)
+    await settle_tasks(space)
     await space.bus.log.set_position(
         space.lease,
         epoch=position.epoch,
@@ -77,7 +80,7 @@ async def publish_space(space: Space, *, rebuilt: bool = False) -> None:
     Args:
         rebuilt: nothing new is taken now, so what the store does not have is not ours.
     """
-    await space.bus.put_librarians()
+    await show_librarians(space, everything=True)
     await space.bus.beat(space.worker_id, expiry_seconds=space.settings.worker.expiry_seconds)
     await space.publisher.publish_all()
     window = space.settings.findings.window
@@ -127,4 +130,9 @@ async def _rebuild(space: Space) -> None:
 
     waiting, counts, place = await space.read(work)
     await space.bus.tasks.restore(waiting, counts=counts, last_place=place)
+    # What they waited for went away, and the bus was lost before the store heard that they go on.
+    blocked = [(task, unmet) for task, unmet in waiting if task.state is TaskState.BLOCKED]
+    free = [task.task_id for task, unmet in blocked if not unmet]
+    if free:
+        await space.bus.tasks.unblock(None, free)
     await restore_messages(space)

@@ -12,14 +12,19 @@ from ifmem.bus.direct_writes import forget_history, read_direct_write
 from ifmem.errors import IfMemError, NotPermitted, Unavailable
 from ifmem.runtime.adopting import Adopter
 from ifmem.runtime.answering import answer_queries
+from ifmem.runtime.archiving import sweep_sessions
 from ifmem.runtime.attaching import attach
 from ifmem.runtime.draining import drain
+from ifmem.runtime.forgetting_depth import keep_forgotten
 from ifmem.runtime.forwarded import Handle, serve_calls
 from ifmem.runtime.holding import hold_orphans
 from ifmem.runtime.keeping_hot import keep_hot
+from ifmem.runtime.librarians import serve_archive
 from ifmem.runtime.messaging import sweep_messages
 from ifmem.runtime.remembering import publish
 from ifmem.runtime.repacking import keep_packed
+from ifmem.runtime.settling import keep_inbox, settle_tasks
+from ifmem.runtime.showing_librarians import show_librarians
 from ifmem.runtime.space import Space
 from ifmem.wire import keys
 
@@ -45,7 +50,10 @@ async def bridge(space: Space, reconnect: Reconnect, handle: Handle) -> None:
         always.create_task(_adopt(space))
         always.create_task(_forget_history(space))
         always.create_task(keep_packed(space))
+        always.create_task(keep_forgotten(space))
         always.create_task(keep_hot(space))
+        always.create_task(serve_archive(space))
+        always.create_task(keep_inbox(space))
         always.create_task(_serve(space, reconnect, handle))
 
 
@@ -114,7 +122,10 @@ async def _sweep(space: Space) -> None:
             await _unless_refused(space.bus.tasks.sweep())
             await asyncio.sleep(_SWEEP_SECONDS)
         await hold_orphans(space)
+        await show_librarians(space)
+        await settle_tasks(space)
         await _unless_refused(sweep_messages(space))
+        await _unless_refused(sweep_sessions(space))
 
 
 async def _unless_refused(step: Awaitable[object]) -> None:

@@ -18,6 +18,7 @@ from ifmem.prompts.noted import fenced_lines, finding_line
 from ifmem.runtime.space import Space
 from ifmem.store import findings
 from ifmem.store.newest_findings import ids_beginning, newest_before, newest_topics
+from ifmem.store.supersession import superseded_among
 from ifmem.wire import finding_json
 from ifmem.wire.agent_calls import (
     Brief,
@@ -108,7 +109,9 @@ async def finding_names(space: Space, call: FindingNamesCall) -> FindingNames:
 
 
 def _brief(connection: sqlite3.Connection, call: BriefCall) -> Brief:
-    rows = newest_before(connection, before=None, limit=LOOKED_AT)
+    newest = newest_before(connection, before=None, limit=LOOKED_AT)
+    gone = superseded_among(connection, [row.sequence for row in newest])
+    rows = [row for row in newest if row.sequence not in gone]
     chosen = choose(_readable(rows), root=call.root, topic=call.topic)
     lines = [finding_line(one, root=call.root) for one in chosen]
     budget = call.max_tokens - tokens.count(_LEAD)

@@ -6,31 +6,44 @@ import asyncio
 import hashlib
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ifmem.domain.document import Draft, Skipped
+from ifmem.domain import if_uri
 from ifmem.domain.finding import Citation, CitationStatus
+from ifmem.domain.if_uri import IfUri
 from ifmem.engine.evidence import locate
-from ifmem.errors import Invalid
+from ifmem.errors import Invalid, NotPermitted
 from ifmem.ingest import reasons
 from ifmem.ingest.fence import Fence
-from ifmem.ingest.files import read_file
-from ifmem.ingest.walk import walk
 from ifmem.runtime.fencing import not_permitted, require_named, require_source
+from ifmem.runtime.source_states import Snapshot, read_present
 from ifmem.runtime.space import Space
-from ifmem.store import contents, reports
+from ifmem.store import citations, contents, findings, reports
 
 MAX_QUOTE_CHARACTERS = 4_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    """A source as it was read."""
+async def cite_given(
+    space: Space,
+    given: Citation | str,
+    *,
+    elsewhere: bool = False,
+    fence: Fence | None = None,
+) -> Citation | str:
+    """A citation as it is stored, checked where it can be; errors as ``cite``.
 
-    text: str
-    sha256: str
+    An ``if://`` URI becomes what it stands for, when that is here: ``finding:<uuid>``, or the
+    citation of a document that keeps it as ``uri``. One that leads nowhere stays, unverified.
+    """
+    named = given if isinstance(given, str) else given.source
+    uri = if_uri.parse(named)
+    if uri is not None:
+        return await _cite_uri(space, given, uri, elsewhere=elsewhere, fence=fence)
+    if isinstance(given, str):
+        return require_source(fence, given, elsewhere=elsewhere)
+    return await cite(space, given, elsewhere=elsewhere, fence=fence)
 
 
 async def cite(
@@ -52,7 +65,8 @@ async def cite(
     source = require_source(fence, citation.source, elsewhere=elsewhere)
     citation = replace(citation, source=source)
     if not citation.source.startswith(("/", "chat:", "git+file:")):
-        return citation
+        # What its author says of it is a claim: nobody here has looked.
+        return replace(citation, status=CitationStatus.UNVERIFIED)
     snapshot = await space.read(partial(_stored, source=citation.source))
     if snapshot is None and elsewhere:
         raise Invalid(
@@ -104,6 +118,46 @@ def _differs(path: Path, sha256: str, size: int, mtime_ns: int) -> bool:
         return True
 
 
+async def _cite_uri(
+    space: Space, given: Citation | str, uri: IfUri, *, elsewhere: bool, fence: Fence | None
+) -> Citation | str:
+    citation = Citation(source=given) if isinstance(given, str) else given
+    text = if_uri.normalised(citation.source)
+    as_given = (
+        text
+        if isinstance(given, str)
+        else replace(citation, source=text, status=CitationStatus.UNVERIFIED)
+    )
+    named = uri.source
+    if named is None:
+        return as_given
+    if named.startswith("finding:"):
+        known = await space.read(partial(findings.by_id, finding_id=named.removeprefix("finding:")))
+        return named if known is not None and isinstance(given, str) else as_given
+    is_absolute = named.startswith("/")
+    if not is_absolute and not named.startswith("chat:"):
+        named = await space.read(partial(citations.document_named, name=named)) or ""
+    if not named:
+        return as_given
+    meant = replace(
+        citation,
+        source=named,
+        lines=citation.lines or uri.lines,
+        unknown={**citation.unknown, "uri": text},
+    )
+    try:
+        return await cite(space, meant, elsewhere=elsewhere, fence=fence)
+    except NotPermitted:
+        if is_absolute:
+            raise
+        # Not loaded, or below a root outside the caller's: to it there is no such document.
+        return as_given
+    except Invalid:
+        if citation.quote:
+            raise
+        return as_given
+
+
 def _located(citation: Citation, text: str) -> tuple[tuple[int, int] | None, str]:
     all_lines = text.split("\n")
     if citation.lines is not None:
@@ -134,25 +188,20 @@ def _require(place: tuple[int, int] | None, citation: Citation) -> tuple[int, in
     return place
 
 
-def _stored(connection: sqlite3.Connection, source: str) -> _Snapshot | None:
+def _stored(connection: sqlite3.Connection, source: str) -> Snapshot | None:
     found = contents.content_at(connection, source)
     if found is None:
         return None
     content_id, sha256 = found
-    return _Snapshot(contents.text_of(connection, content_id), sha256)
+    return Snapshot(contents.text_of(connection, content_id), sha256)
 
 
-def _on_disk(space: Space, source: str, fence: Fence | None) -> _Snapshot:
+def _on_disk(space: Space, source: str, fence: Fence | None) -> Snapshot:
     """A file that is not loaded, read by the same rules as a load."""
-    skipped: list[Skipped] = []
-    ingest = space.settings.ingest
-    path = Path(source if fence is None else require_named(fence, source))
-    for found in walk([path], allow=ingest.allow, fence=fence, on_skip=skipped.append):
-        draft = read_file(found, max_bytes=ingest.max_file_bytes, fence=fence)
-        if isinstance(draft, Draft):
-            return _Snapshot(draft.text, draft.sha256)
-        skipped.append(draft)
-    if any(one.reason == reasons.NOT_PERMITTED for one in skipped):
+    named = source if fence is None else require_named(fence, source)
+    found = read_present(space.settings.ingest, named, fence=fence)
+    if isinstance(found, Snapshot):
+        return found
+    if found == reasons.NOT_PERMITTED:
         raise not_permitted(source)
-    reason = skipped[0].reason if skipped else "is a directory"
-    raise Invalid(f"{source} cannot be cited: it {reason}", source=source)
+    raise Invalid(f"{source} cannot be cited: it {found}", source=source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ifmem.bus.bus import Bus
 from ifmem.bus.state import Context, Look
@@ -65,6 +65,13 @@ class Contexts:
             context = held
         self._keep(context, blobs)
         return context
+
+    def let_go(self, numbers: Iterable[int]) -> None:
+        """Keep nothing of these shards."""
+        for number in numbers:
+            self._contexts.pop(number, None)
+            self._blobs.pop(number, None)
+            self._shown.pop(number, None)
 
     async def _look(self, askers: Sequence[None]) -> list[Look]:
         return [await self._bus.look()] * len(askers)

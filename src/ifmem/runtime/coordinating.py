@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
 
 from ifmem import clock
 from ifmem.domain.model import EXTRACTIVE, ModelRef
+from ifmem.engine.analysis import terms
 from ifmem.engine.capturing import local_space
-from ifmem.errors import BudgetExceeded, Invalid
+from ifmem.engine.evidence import (
+    LEAST_SUFFICIENT,
+    coverage,
+    question_weights,
+    reaches_archive,
+)
+from ifmem.errors import BudgetExceeded, IfMemError, Invalid
 from ifmem.model_settings import ModelSettings
 from ifmem.runtime.answer_cache import key_of
+from ifmem.runtime.archived import holds_something
 from ifmem.runtime.asking import ask
 from ifmem.runtime.consulting import again, consult_shards
 from ifmem.runtime.estimating import estimated
+from ifmem.runtime.librarian_asking import ask_archive
 from ifmem.runtime.question_routing import route_question
 from ifmem.runtime.space import Space
 from ifmem.store import findings
@@ -32,14 +42,64 @@ async def coordinate(space: Space, call: AskCall) -> Answer:
         NotFound: the hinted shard does not exist.
         Refused: it is a question for all shards, and too few are live.
         BudgetExceeded: a limit would be passed; ``so_far`` is the answer from what was found.
+        QuotaExhausted: what is live has no answer, and no librarian may be asked now.
         Unavailable: the bus did not answer, or no model could be reached.
     """
-    here = msgspec.structs.replace(call, captured=False)
+    here = msgspec.structs.replace(call, captured=False, archive=None)
     answer = await _coordinate(space, here)
-    if answer.found or not call.captured or call.shard is not None:
+    if not answer.found and call.captured and call.shard is None:
+        local = await space.beside(local_space(space.name), False)
+        if local is not None:
+            answer = await _from_captured(space, local, here, answer)
+    if not holds_something(space):
         return answer
-    local = await space.beside(local_space(space.name), False)
-    return answer if local is None else await _from_captured(space, local, here, answer)
+    mode = call.archive or space.settings.archive.mode
+    if not reaches_archive(mode, found=_settles(call, answer), hinted=call.shard is not None):
+        return answer
+    return await _from_archive(space, here, answer)
+
+
+def _settles(call: AskCall, answer: Answer) -> bool:
+    """True when what is live leaves nothing to ask of the archive.
+
+    A model says itself that it found nothing; sentences that hold half of the question or less
+    are a guess, beside which the archive may hold all of it.
+    """
+    if not answer.found or answer.model != EXTRACTIVE:
+        return answer.found
+    weights = dict.fromkeys(terms(call.question), 1.0)
+    return any(coverage(weights, [one.quote]) >= LEAST_SUFFICIENT for one in answer.citations)
+
+
+async def _from_archive(space: Space, call: AskCall, before: Answer) -> Answer:
+    """What the librarians answer, or the answer before when that holds as much of the question."""
+    try:
+        answer = await ask_archive(space, call, before)
+    except BudgetExceeded:
+        return before
+    except IfMemError:
+        if before.found:
+            return before
+        raise
+    if not before.found or not answer.found:
+        return answer if not before.found else _with_costs_of(answer, before)
+    weights = question_weights(call.question, space.index.idf)
+    live, past = (_held(weights, one) for one in (before, answer))
+    return answer if past > live else _with_costs_of(answer, before)
+
+
+def _held(weights: Mapping[str, float], answer: Answer) -> tuple[float, float]:
+    """What all quotes hold of a question together; of as much, what one of them holds alone."""
+    quotes = [one.quote for one in answer.citations]
+    alone = max((coverage(weights, [one]) for one in quotes), default=0.0)
+    return round(coverage(weights, quotes), 6), round(alone, 6)
+
+
+def _with_costs_of(later: Answer, before: Answer) -> Answer:
+    """The answer before, with what was used in all."""
+    return msgspec.structs.replace(
+        before, usage=later.usage, cost_usd=later.cost_usd, elapsed_ms=later.elapsed_ms
+    )
 
 
 async def _from_captured(space: Space, local: Space, call: AskCall, before: Answer) -> Answer:

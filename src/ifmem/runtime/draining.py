@@ -11,13 +11,16 @@ from functools import partial
 
 import msgspec
 
+from ifmem import clock
+from ifmem.archive_settings import TrustSettings
 from ifmem.bus.log import Committed, RawEntry
 from ifmem.domain.finding import Finding
 from ifmem.errors import IfMemError, Invalid
 from ifmem.runtime.adopting import adopted, holds_new_mask
-from ifmem.runtime.indexing import index_finding
+from ifmem.runtime.indexing import index_new_findings
+from ifmem.runtime.settling import settle_tasks_if_possible
 from ifmem.runtime.space import Space
-from ifmem.runtime.storing import on_stored
+from ifmem.runtime.storing import on_stored, touch_sessions
 from ifmem.store import audit, findings, messages, meta, quarantine, tasks
 from ifmem.store.findings import StoredFinding
 from ifmem.store.tasks import Waiting
@@ -47,6 +50,10 @@ class _Applied:
     """One came with a credential in it, past our functions."""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     unreadable: dict[str, tuple[RawEntry, str]] = field(default_factory=dict)
+    superseded: list[int] = field(default_factory=list)
+    """Sequences of findings that are not believed any more."""
+    is_unsettled: bool = False
+    """Something waits for a person, and the bus or an author has to be told."""
     contradicted: list[Waiting] = field(default_factory=list)
     """Tasks that the bus has otherwise than the store."""
     unknown: list[str] = field(default_factory=list)
@@ -91,6 +98,9 @@ async def _take(space: Space, raw: Sequence[RawEntry]) -> None:
     applied = await _committed(space, raw)
     upto = raw[-1][0].decode()
     space.publishing.difference_update(applied.sequences)
+    if applied.is_unsettled:
+        await settle_tasks_if_possible(space)
+        space.inbox_due.set()
     # Whoever waits in this process need not wait for the bus to be told.
     space.acknowledgements.advance(upto, applied.verdicts)
     for entry, (fields, reason) in applied.unreadable.items():
@@ -141,8 +151,11 @@ async def _committed(space: Space, raw: Sequence[RawEntry]) -> _Applied:
 
 
 async def _commit(space: Space, raw: Sequence[RawEntry]) -> _Applied:
-    applied = await space.write(partial(_apply, raw=raw, own=frozenset(space.publishing)))
-    await asyncio.to_thread(_index, space, applied.new)
+    async with space.moving:
+        own = frozenset(space.publishing)
+        work = partial(_apply, raw=raw, own=own, trust=space.settings.trust)
+        applied = await space.write(work)
+        await asyncio.to_thread(_index, space, applied)
     space.findings_stored += len(applied.new)
     if applied.new:
         space.watchers.on_committed()
@@ -150,7 +163,11 @@ async def _commit(space: Space, raw: Sequence[RawEntry]) -> _Applied:
 
 
 def _apply(
-    connection: sqlite3.Connection, *, raw: Sequence[RawEntry], own: frozenset[str]
+    connection: sqlite3.Connection,
+    *,
+    raw: Sequence[RawEntry],
+    own: frozenset[str],
+    trust: TrustSettings,
 ) -> _Applied:
     """Apply a batch and its position; every entry may come again after a crash."""
     applied = _Applied()
@@ -180,7 +197,7 @@ def _apply(
             _unreadable(applied, by_id[entry.id], error)
     for one_said in sorted(said, key=lambda one: position(one.entry)):
         try:
-            _append(connection, applied, one_said, own)
+            _append(connection, applied, one_said, own, trust)
         except Invalid as error:
             applied.sequences[one_said.finding_id] = 0
             _unreadable(applied, by_id[one_said.entry], error)
@@ -197,6 +214,7 @@ def _apply_tasks(
     """The steps of tasks, and the findings that accepted completions carry."""
     done = tasks.apply(connection, entries)
     _note(applied, done.verdicts, by_id)
+    touch_sessions(connection, done.begun)
     applied.sequences |= dict.fromkeys(done.refused_findings, 0)
     applied.contradicted = tasks.waiting(connection, done.contradicted)
     applied.unknown = sorted(done.contradicted - {task.task_id for task, _ in applied.contradicted})
@@ -204,13 +222,18 @@ def _apply_tasks(
 
 
 def _append(
-    connection: sqlite3.Connection, applied: _Applied, said: _Said, own: frozenset[str]
+    connection: sqlite3.Connection,
+    applied: _Applied,
+    said: _Said,
+    own: frozenset[str],
+    trust: TrustSettings,
 ) -> None:
     if findings.was_forgotten(connection, said.finding_id):
         applied.sequences[said.finding_id] = 0
         applied.verdicts[said.entry] = Verdict(
             "refused",
-            f"finding {said.finding_id} was forgotten: remember it under another id",
+            f"finding {said.finding_id} was forgotten: remember it under another id, or lift that "
+            f"first with `ifmem forget --lift {said.finding_id}`",
             {"finding_id": said.finding_id},
         )
         return
@@ -246,7 +269,10 @@ def _append(
     stored = findings.by_sequence(connection, [sequence])[sequence]
     if is_new:
         applied.new.append(stored)
-        on_stored(connection, finding, stored)
+        done = on_stored(connection, finding, stored, trust)
+        applied.is_unsettled |= done.is_unsettled
+        if done.superseded is not None:
+            applied.superseded.append(done.superseded)
     # Said again after a crash, it stays as it was stored: who may claim what is no longer known.
     if stored.body != finding_json.as_durable(said.body):
         applied.lowered[said.finding_id] = stored.body
@@ -263,7 +289,7 @@ def _quarantined(
     audit.note(
         connection,
         entry=f"quarantine:{finding.finding_id}",
-        at=finding.timestamp,
+        at=clock.stamp(clock.now()),
         type=audit.DECISION,
         action="quarantine",
         actor=finding.worker_id,
@@ -300,6 +326,6 @@ def _unreadable(applied: _Applied, raw: RawEntry, error: Exception) -> None:
     applied.unreadable[entry] = (raw, str(error))
 
 
-def _index(space: Space, new: Sequence[StoredFinding]) -> None:
-    for stored in new:
-        index_finding(space.index, stored)
+def _index(space: Space, applied: _Applied) -> None:
+    index_new_findings(space, applied.new)
+    space.unindex(-sequence for sequence in applied.superseded)

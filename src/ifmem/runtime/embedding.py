@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from ifmem.index.sentence_encoder import NAME, SentenceEncoder
+from ifmem.index.space_index import SpaceIndex
 from ifmem.index.units import embed
 from ifmem.runtime.space import Space
 from ifmem.store import contents, embeddings, findings
@@ -35,7 +36,7 @@ async def embed_all(spaces: Callable[[], Iterable[Space]], encoder: SentenceEnco
     loaded = False
     while True:
         # Loading takes as long as the rest of a daemon's start.
-        if not loaded and any(len(space.index) for space in spaces()):
+        if not loaded and any(len(one.index) + len(one.archive) for one in spaces()):
             if not await _can_load(encoder):
                 return
             loaded = True
@@ -63,22 +64,25 @@ async def _embed_some(space: Space, encoder: SentenceEncoder) -> bool:
     """Embed one batch of a space; False when there was nothing to do, or a load goes on."""
     if space.loading.locked():
         return False
-    keys = space.index.lacking(BATCH)
-    if not keys:
-        return False
-    # To the end once begun: the store may not be closed under it.
-    await space.finish(_embed(space, encoder, keys))
-    return True
+    for index in (space.index, space.archive):
+        keys = index.lacking(BATCH)
+        if keys:
+            # To the end once begun: the store may not be closed under it.
+            await space.finish(_embed(space, encoder, index, keys))
+            return True
+    return False
 
 
-async def _embed(space: Space, encoder: SentenceEncoder, keys: Sequence[int]) -> None:
+async def _embed(
+    space: Space, encoder: SentenceEncoder, index: SpaceIndex, keys: Sequence[int]
+) -> None:
     texts = await space.read(partial(_texts, keys=keys))
     rows = await asyncio.to_thread(embed, list(texts.values()), encoder)
     embedded = list(zip(texts, rows, strict=True))
     await space.write(partial(embeddings.keep, encoder=NAME, embedded=embedded))
     # What is gone from the store has no text: it counts as done until the index drops it too.
     gone = [(key, b"") for key in keys if key not in texts]
-    await asyncio.to_thread(space.index.add_embedded, embedded + gone)
+    await asyncio.to_thread(index.add_embedded, embedded + gone)
 
 
 def _texts(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, tuple[str, bool]]:

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
+
+from ifmem.errors import Invalid
 from ifmem.index.space_index import Row, Where
 from ifmem.runtime.space import Space
 from ifmem.store import reports
 from ifmem.wire.calls import Filters
 
 
-async def where_of(space: Space, filters: Filters) -> Where | None:
+async def where_of(space: Space, filters: Filters, *, then: bool = False) -> Where | None:
     """True for the rows that all filters leave; None when there is no filter.
+
+    Args:
+        space: whose documents are looked up.
+        filters: of the call.
+        then: the caller knows what was believed at another moment.
+
+    Raises:
+        Invalid: another moment is asked for, and the caller does not.
 
     A project root restricts documents and leaves the space's findings; a source leaves none, a run
     only its own. A
     passage is of the time it was said, and without one of the time its document was loaded.
     """
+    if filters.at is not None:
+        if not then:
+            raise Invalid("answers are of what is believed now: use `ifmem recall --at` instead")
+        until = min(filters.at, filters.until or filters.at)
+        filters = msgspec.structs.replace(filters, at=None, until=until)
     if filters == Filters():
         return None
     chosen: set[int] | None = None

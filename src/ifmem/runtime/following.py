@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,7 @@ async def follow(space: Space, call: FollowCall, emit: Emitter) -> dict[str, Any
     """
     follower = space.feed.follow(await _start(space, call), _wanted(call))
     emit({"following": {"cursor": str(follower.cursor)}})
+    unlisten = space.feed.on_forgotten(lambda said: emit({"forgotten": asdict(said)}))
     try:
         async for line in follower:
             emit({"finding": line})
@@ -40,6 +42,7 @@ async def follow(space: Space, call: FollowCall, emit: Emitter) -> dict[str, Any
         # The caller has gone; whoever reads its calls notices as well.
         return {}
     finally:
+        unlisten()
         follower.close()
     emit({"ending": {}})
     return {"cursor": str(follower.cursor)}

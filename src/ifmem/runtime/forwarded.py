@@ -20,7 +20,7 @@ from ifmem import clock
 from ifmem.bus.calls import SILENT_SECONDS
 from ifmem.domain.finding import Trust
 from ifmem.errors import Failed, IfMemError, Invalid, Refused, Unavailable, to_wire
-from ifmem.runtime.forwarding import no_files
+from ifmem.runtime.forwarding import at_the_owner, no_files
 from ifmem.runtime.granting import PARAMS as GRANT_METHODS
 from ifmem.runtime.space import Space
 from ifmem.wire.calls import (
@@ -33,6 +33,7 @@ from ifmem.wire.calls import (
     StatusCall,
     TaskFinishCall,
 )
+from ifmem.wire.forget_calls import ForgetMatchingCall
 from ifmem.wire.forwarded import (
     Begun,
     Cancel,
@@ -236,8 +237,14 @@ def _permitted(space: Space, call: ForwardedCall) -> Request:
     match call.method:
         case "load" | "capture":
             raise no_files(space.worker_id)
+        case "export" | "import" | "verify":
+            raise at_the_owner(call.method)
         case "forget_captured":
             raise Refused("what was captured is local to the owner: run it there")
+        case "audit_accept":
+            raise Refused("a break of the audit is accepted by the owner: run it there")
+        case "forget_matching":
+            return _with(request, _not_everything(call))
         case "recall":
             return _with(request, _without_captured(call, RecallCall))
         case "ask":
@@ -281,6 +288,17 @@ def _elsewhere(
     except msgspec.MsgspecError as error:
         raise Invalid(f"{call.method}: {error}") from error
     return msgspec.structs.replace(given, elsewhere=True)
+
+
+def _not_everything(call: ForwardedCall) -> ForgetMatchingCall:
+    """What an agent elsewhere may have forgotten: all that is named, not the space."""
+    try:
+        given = msgspec.json.decode(call.params, type=ForgetMatchingCall)
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"{call.method}: {error}") from error
+    if given.everything:
+        raise Refused("a whole space is forgotten by its owner: run it there")
+    return given
 
 
 def _without_captured(

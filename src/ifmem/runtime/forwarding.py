@@ -25,10 +25,10 @@ from ifmem.wire.calls import (
     FollowCall,
     RememberCall,
     Request,
-    SendCall,
     StatusCall,
     UpCall,
 )
+from ifmem.wire.message_calls import SendCall
 from ifmem.wire.shapes import RedisShape, Status
 
 _NAMES = ("id", "finding_id", "task_id", "message_id")
@@ -62,6 +62,8 @@ class Forwarder:
                 return Captured("skipped", _NOT_HERE)
             case "load":
                 raise await self._no_files(request.space)
+            case "export" | "import" | "verify":
+                raise at_the_owner(request.method)
             case "status":
                 return await self._status(request, emit)
             case "remember":
@@ -149,6 +151,13 @@ def no_files(owner: str) -> NotPermitted:
         f"files are read by the daemon that owns the space: run `ifmem load` at its owner {owner}, "
         "or send a text under a name of its own with `load_text`",
         owner=owner,
+    )
+
+
+def at_the_owner(method: str) -> NotPermitted:
+    """The error of a caller who would have files of another host read or written."""
+    return NotPermitted(
+        f"`ifmem {method}` reads and writes files where the store lies: run it at its owner"
     )
 
 

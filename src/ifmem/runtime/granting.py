@@ -24,6 +24,7 @@ from ifmem.domain.space import require_space
 from ifmem.engine.harmless import require_harmless
 from ifmem.engine.refusals import Refusal
 from ifmem.errors import Invalid, NotFound, NotPermitted, Refused
+from ifmem.runtime.noting_grants import GrantNote, NoteGrant, grants_into_log
 from ifmem.runtime.refusing import AuditedRefusals, Note
 from ifmem.store.grants import GrantTable
 from ifmem.wire.agent_calls import (
@@ -54,13 +55,14 @@ _LONGEST_DAYS = 3_660
 class Granting:
     """The verbs of tokens."""
 
-    def __init__(self, home: Path, note: Note) -> None:
+    def __init__(self, home: Path, note: Note, note_grant: NoteGrant = grants_into_log) -> None:
         self._path = home / GRANTS
         self._table: GrantTable | None = None
         self._grants: dict[str, Grant] = {}
         """As in the table: this process alone writes it."""
         self._one_at_a_time = asyncio.Lock()
         self._refusals = AuditedRefusals(note)
+        self._note_grant = note_grant
 
     async def call(self, request: Request) -> Any:
         """Do what a request asks.
@@ -106,6 +108,7 @@ class Granting:
                 raise Refused(
                     f"this home has {MOST_TOKENS:,} names with tokens: use one of these names again"
                 )
+            await self._note_grant(GrantNote("token_create", grant.name, _terms(grant)))
             sha256 = digest(token)
             await asyncio.to_thread(table.put, sha256, grant)
             if holder is not None:
@@ -136,6 +139,7 @@ class Granting:
                 )
             sha256, grant = holder
             if grant.revoked_at is None:
+                await self._note_grant(GrantNote("token_revoke", grant.name, _terms(grant)))
                 grant = replace(grant, revoked_at=clock.now())
                 await asyncio.to_thread(table.put, sha256, grant)
                 self._grants[sha256] = grant
@@ -216,6 +220,12 @@ def _granted(call: TokenCreateCall, space: str) -> Grant:
         created_at=now,
         expires_at=None if call.expires_seconds is None else now + _life(call.expires_seconds),
     )
+
+
+def _terms(grant: Grant) -> str:
+    ends = "never" if grant.expires_at is None else clock.stamp(grant.expires_at)
+    scopes = ", ".join(sorted(grant.scopes))
+    return f"{scopes} in space {grant.space}, trust {grant.trust}, expires {ends}"
 
 
 def _scopes(names: tuple[str, ...]) -> frozenset[Scope]:

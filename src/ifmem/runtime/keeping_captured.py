@@ -13,7 +13,8 @@ from ifmem.engine.capturing import due_before, local_space
 from ifmem.errors import IfMemError
 from ifmem.runtime import captured_spool
 from ifmem.runtime.capturing import store
-from ifmem.runtime.forgetting import cool
+from ifmem.runtime.forgetting_depth import finish, follow_up
+from ifmem.runtime.forgetting_rows import Erased, Told, erase_documents
 from ifmem.runtime.saving import remove
 from ifmem.runtime.space import Space
 from ifmem.store import captured
@@ -22,7 +23,7 @@ from ifmem.wire.agent_calls import ForgetCapturedCall, ForgottenCaptured
 log = logging.getLogger(__name__)
 
 _LOOK = timedelta(days=1)
-_AT_ONCE = 500
+_AT_ONCE = 200
 """Documents removed by one transaction."""
 
 
@@ -40,7 +41,7 @@ async def forget_captured(space: Space, call: ForgetCapturedCall) -> ForgottenCa
     space.captures.forget(since)
     await asyncio.to_thread(captured_spool.forget, home, space.name, since)
     async with space.captures.storing:
-        gone = sum([await _remove(one, since=since) for one in await _both(space)])
+        gone = sum([await _forget(one, since=since) for one in await _both(space)])
     return ForgottenCaptured(gone)
 
 
@@ -79,12 +80,35 @@ async def _retire(space: Space) -> None:
         await asyncio.sleep(_LOOK.total_seconds())
 
 
-async def _remove(space: Space, *, since: str = "", before: str = "~") -> int:
-    removed = 0
-    while chosen := await space.read(partial(captured.sources, since=since, before=before)):
+async def _forget(space: Space, *, since: str) -> int:
+    """Remove what was captured, with the quotes of it in findings; it may be captured again."""
+    total = Erased()
+    try:
+        while chosen := await space.read(partial(captured.sources, since=since)):
+            async with space.loading:
+                total.add(await space.finish(_erased(space, chosen[:_AT_ONCE])))
+    finally:
+        if not total.is_empty:
+            await space.finish(finish(space, total))
+    return len(total.sources)
+
+
+async def _erased(space: Space, sources: Sequence[str]) -> Erased:
+    told = Told(by=space.worker_id, at=clock.stamp(clock.now()))
+    work = partial(erase_documents, sources=sources, told=told, lasting=False)
+    erased = await space.write(work)
+    await follow_up(space, erased)
+    return erased
+
+
+async def _remove(space: Space, *, before: str) -> int:
+    gone = Erased()
+    while chosen := await space.read(partial(captured.sources, before=before)):
         some: Sequence[str] = chosen[:_AT_ONCE]
         async with space.loading:
             changes = await space.change(partial(remove, sources=some))
-        await space.finish(cool(space, changes.shards))
-        removed += len(changes.sources)
-    return removed
+        gone.sources += changes.sources
+        gone.shards |= changes.shards
+    if gone.sources:
+        await space.finish(finish(space, gone))
+    return len(gone.sources)

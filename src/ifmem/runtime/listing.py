@@ -19,11 +19,11 @@ from ifmem.domain.model import EXTRACTIVE
 from ifmem.engine.hotness import Heat
 from ifmem.engine.shard_models import model_of
 from ifmem.errors import Unavailable
+from ifmem.runtime.showing_librarians import librarian_shapes
 from ifmem.runtime.space import Space
 from ifmem.store import reports, shards, tasks
 from ifmem.wire.calls import SourcesCall, StatusCall
 from ifmem.wire.shapes import (
-    LibrarianShape,
     Page,
     RedisShape,
     SemanticShape,
@@ -89,6 +89,7 @@ async def status(space: Space, server: Server, call: StatusCall, version: str) -
     except (Unavailable, TimeoutError) as error:
         reason = getattr(error, "message", "the bus does not answer")
         board = await space.read(partial(_in_store, findings_stored=space.findings_stored))
+        board["librarians"] = await librarian_shapes(space, on_bus=False)
         space.degraded = space.degraded or reason
     return Status(
         **board,
@@ -110,7 +111,7 @@ async def _on_bus(space: Space) -> dict[str, Any]:
         "context_active": active,
         "shards": _shards(space, states),
         "workers": workers.items,
-        "librarians": [LibrarianShape(*row) for row in await space.bus.librarians()],
+        "librarians": await librarian_shapes(space, on_bus=True),
         "findings": await space.bus.findings.stored(),
         "tasks": msgspec.convert(await space.bus.task_counts(), TaskCounts),
     }
@@ -126,7 +127,6 @@ def _in_store(connection: sqlite3.Connection, *, findings_stored: int) -> dict[s
             for one in shards.all_shards(connection)
         ],
         "workers": [],
-        "librarians": [],
         "findings": findings_stored,
         "tasks": msgspec.convert(counts, TaskCounts),
     }

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ifmem import clock
 from ifmem.domain.document import Draft, Skipped
+from ifmem.domain.task import NO_RUN, require_run
 from ifmem.engine.masking import mask
 from ifmem.errors import Invalid
 from ifmem.ingest.fence import Fence
@@ -28,9 +29,9 @@ from ifmem.ingest.walk import Found, walk
 from ifmem.runtime.fencing import fence_of, require_named, require_source
 from ifmem.runtime.indexing import keep_index
 from ifmem.runtime.repacking import capacities
-from ifmem.runtime.saving import Placement, Prepared, prepare, remove, save
+from ifmem.runtime.saving import Changes, Placement, Prepared, load_again, prepare, remove, save
 from ifmem.runtime.space import Space
-from ifmem.store import captured, contents, reports
+from ifmem.store import captured, contents, reports, sessions
 from ifmem.store.contents import Known, Origin
 from ifmem.wire.calls import LoadCall, LoadRowsCall, LoadTextCall
 from ifmem.wire.shapes import LoadReport, ShardTokens, SkippedPath
@@ -55,6 +56,11 @@ class _Tally:
     stale: list[str] = field(default_factory=list)
     """Stored documents whose file can no longer be read."""
 
+    def refuse(self, changes: Changes) -> None:
+        """Count what found no room."""
+        self.skipped += changes.skipped
+        self.refused += len(changes.skipped) - changes.forgotten
+
 
 @dataclass(frozen=True)
 class _Plan:
@@ -66,6 +72,8 @@ class _Plan:
     roots: list[str]
     captured: list[str]
     """Unchanged files that only hooks of agents brought until now."""
+    again: list[str]
+    """Unchanged files that the session had not loaded, or that are archived."""
     fence: Fence | None
 
 
@@ -76,9 +84,11 @@ async def load(space: Space, call: LoadCall, progress: Progress) -> LoadReport:
         Invalid: no path was given.
         NotFound: a path does not exist; nothing was changed.
         NotPermitted: a path is not inside the caller's roots, or is not there; nothing was changed.
+        Refused: the session was ended.
     """
     if not call.paths:
         raise Invalid("load needs at least one path")
+    await _require_session(space, call.run)
     started = clock.stopwatch_ns()
     tally = _Tally()
     async with space.loading:
@@ -89,11 +99,12 @@ async def load(space: Space, call: LoadCall, progress: Progress) -> LoadReport:
             await space.write(partial(captured.give_to_user, wanted=plan.captured))
         tally.removed = len(plan.gone)
         placement = _placement(space, call)
-        prepared = _prepared(call, plan, tally, progress, placement.least_capacity)
+        by = _Loader(call.run, space.worker_id)
+        await _load_again(space, plan.again, placement, by, tally)
+        prepared = _prepared(call, plan, tally, progress, placement.least_capacity, by)
         while batch := await asyncio.to_thread(_next_batch, prepared):
             changes = await space.change(partial(save, batch=batch, placement=placement))
-            tally.skipped += changes.skipped
-            tally.refused += len(changes.skipped)
+            tally.refuse(changes)
         if tally.stale:
             await space.change(partial(remove, sources=tally.stale))
         await keep_index(space)
@@ -102,17 +113,32 @@ async def load(space: Space, call: LoadCall, progress: Progress) -> LoadReport:
         return await _report(space, plan.roots, tally, started)
 
 
+async def _load_again(
+    space: Space, sources: Sequence[str], placement: Placement, by: _Loader, tally: _Tally
+) -> None:
+    for first in range(0, len(sources), BATCH_FILES):
+        work = partial(
+            load_again,
+            sources=sources[first : first + BATCH_FILES],
+            placement=placement,
+            run=by.run,
+            agent=by.agent,
+            at=clock.stamp(clock.now()),
+        )
+        tally.refuse(await space.change(work))
+
+
 async def load_text(space: Space, call: LoadTextCall) -> LoadReport:
     """Store a text that the caller holds, under the source it names."""
     source, group = _harmless(call)
     draft = read_text(call.text, source=source, name=source, group=group)
-    return await _load_draft(space, draft)
+    return await _load_draft(space, draft, call.run)
 
 
 async def load_rows(space: Space, call: LoadRowsCall) -> LoadReport:
     """Store the rows of a labelled set, each a passage of one document."""
     source, group = _harmless(call)
-    return await _load_draft(space, read_rows(call.rows, source=source, group=group))
+    return await _load_draft(space, read_rows(call.rows, source=source, group=group), call.run)
 
 
 def _harmless(call: LoadTextCall | LoadRowsCall) -> tuple[str, str | None]:
@@ -122,17 +148,23 @@ def _harmless(call: LoadTextCall | LoadRowsCall) -> tuple[str, str | None]:
     return source, None if call.group is None else mask(call.group).text
 
 
-async def _load_draft(space: Space, draft: Draft) -> LoadReport:
+async def _require_session(space: Space, run: str) -> None:
+    if require_run(run) != NO_RUN:
+        await space.read(partial(sessions.require_open, session_id=run))
+
+
+async def _load_draft(space: Space, draft: Draft, run: str) -> LoadReport:
     started = clock.stopwatch_ns()
+    await _require_session(space, run)
     tally = _Tally(read=1, masked=draft.masked)
     placement = _placement(space, LoadCall())
-    prepared = prepare(draft, _origin_of_text(draft), capacity=placement.least_capacity)
+    origin = _Loader(run, space.worker_id).origin_of_text(draft)
+    prepared = prepare(draft, origin, capacity=placement.least_capacity)
     async with space.loading:
         changes = await space.change(partial(save, batch=[prepared], placement=placement))
     space.packing_due.set()
     space.warmth.stir()
-    tally.skipped += changes.skipped
-    tally.refused += len(changes.skipped)
+    tally.refuse(changes)
     return await _report(space, [draft.source], tally, started)
 
 
@@ -153,8 +185,9 @@ def _plan(call: LoadCall, tally: _Tally, connection: sqlite3.Connection) -> _Pla
     tally.unchanged = len(found) - len(wanted)
     same = {one.path for one in found} - {one.path for one in wanted}
     brought = [source for source in captured.sources(connection) if source in same]
+    again = sessions.not_loaded_by(connection, call.run, sorted(same))
     gone = sorted(known.keys() - {one.path for one in found})
-    return _Plan(wanted, frozenset(known), gone, roots, brought, fence)
+    return _Plan(wanted, frozenset(known), gone, roots, brought, again, fence)
 
 
 def _root(path: Path) -> str:
@@ -171,7 +204,7 @@ def _is_unchanged(found: Found, known: Known | None) -> bool:
 
 
 def _prepared(
-    call: LoadCall, plan: _Plan, tally: _Tally, progress: Progress, capacity: int
+    call: LoadCall, plan: _Plan, tally: _Tally, progress: Progress, capacity: int, by: _Loader
 ) -> Iterator[Prepared]:
     """Read and count the wanted files one by one; a skipped one that was stored is removed."""
     for root in plan.roots:
@@ -179,7 +212,7 @@ def _prepared(
         if isinstance(log, Skipped):
             tally.skipped.append(log)
         elif log is not None:
-            yield prepare(log, _origin_of_text(log, root=root), capacity=capacity)
+            yield prepare(log, by.origin_of_text(log, root=root), capacity=capacity)
     for done, found in enumerate(plan.wanted, 1):
         draft = read_file(found, max_bytes=call.ingest.max_file_bytes, fence=plan.fence)
         progress(done, len(plan.wanted), found.path)
@@ -190,7 +223,7 @@ def _prepared(
             continue
         tally.read += 1
         tally.masked += draft.masked
-        yield prepare(draft, _origin_of_file(found), capacity=capacity)
+        yield prepare(draft, by.origin_of_file(found), capacity=capacity)
 
 
 def _next_batch(prepared: Iterator[Prepared]) -> list[Prepared]:
@@ -213,28 +246,38 @@ def _placement(space: Space, call: LoadCall) -> Placement:
     return Placement(rules, capacities=capacities(space), limit=space.settings.shards.limit)
 
 
-def _origin_of_file(found: Found) -> Origin:
-    read_at = clock.now()
-    settled = read_at.timestamp() - found.mtime_ns / 1e9 > _SETTLED.total_seconds()
-    return Origin(
-        source=found.path,
-        root=found.root,
-        size=found.size,
-        mtime_ns=found.mtime_ns if settled else -1,
-        inode=found.inode,
-        loaded_at=clock.stamp(read_at),
-    )
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    """Who loads: the session, and the agent."""
 
+    run: str
+    agent: str
 
-def _origin_of_text(draft: Draft, root: str = "") -> Origin:
-    return Origin(
-        source=draft.source,
-        root=root,
-        size=draft.size,
-        mtime_ns=-1,
-        inode=0,
-        loaded_at=clock.stamp(clock.now()),
-    )
+    def origin_of_file(self, found: Found) -> Origin:
+        read_at = clock.now()
+        settled = read_at.timestamp() - found.mtime_ns / 1e9 > _SETTLED.total_seconds()
+        return Origin(
+            source=found.path,
+            root=found.root,
+            size=found.size,
+            mtime_ns=found.mtime_ns if settled else -1,
+            inode=found.inode,
+            loaded_at=clock.stamp(read_at),
+            run=self.run,
+            agent=self.agent,
+        )
+
+    def origin_of_text(self, draft: Draft, root: str = "") -> Origin:
+        return Origin(
+            source=draft.source,
+            root=root,
+            size=draft.size,
+            mtime_ns=-1,
+            inode=0,
+            loaded_at=clock.stamp(clock.now()),
+            run=self.run,
+            agent=self.agent,
+        )
 
 
 async def _report(space: Space, roots: Sequence[str], tally: _Tally, started: int) -> LoadReport:

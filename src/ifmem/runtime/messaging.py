@@ -15,7 +15,7 @@ from ifmem.domain.message import DEFAULT_LIFE, Delivery, Message
 from ifmem.errors import Invalid, OutcomeUnknown, Unavailable
 from ifmem.runtime.space import Logged, Space
 from ifmem.store import messages
-from ifmem.wire.calls import (
+from ifmem.wire.message_calls import (
     AcknowledgeMessagesCall,
     FollowTopicCall,
     ReceiveCall,

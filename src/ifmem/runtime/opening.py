@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ifmem.bus.bus import Bus
 from ifmem.bus.connection import Server, blocking, load_everywhere, subscriber
 from ifmem.bus.feed import Feed
 from ifmem.bus.server_side import library_source
+from ifmem.errors import IfMemError
 from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.index.space_index import SpaceIndex
 from ifmem.llm.registry import Models
@@ -18,15 +20,18 @@ from ifmem.runtime.accounts import LedgerAccounts
 from ifmem.runtime.attaching import attach
 from ifmem.runtime.calibrating import Calibration
 from ifmem.runtime.contexts import Contexts
-from ifmem.runtime.draining import drain_all
+from ifmem.runtime.draining import drain, drain_all
 from ifmem.runtime.following import read_older
+from ifmem.runtime.forgetting_depth import drop_snapshots
 from ifmem.runtime.indexing import open_index, write_index
 from ifmem.runtime.publishing import Publisher
+from ifmem.runtime.quotas import Quotas
+from ifmem.runtime.showing_librarians import hide_librarians
 from ifmem.runtime.space import Space
 from ifmem.runtime.warming import Warmth
 from ifmem.runtime.watchers import Watchers
 from ifmem.settings import Settings
-from ifmem.store import findings, meta, shards
+from ifmem.store import findings, forgettable, meta, shards
 from ifmem.store.database import Database
 
 STORE = "store.sqlite"
@@ -40,6 +45,7 @@ async def open_space(
     server: Server,
     worker_id: str,
     models: Models,
+    quotas: Quotas,
     sentences: SentenceEncoder | None = None,
     adopt: bool = False,
 ) -> Space:
@@ -54,7 +60,7 @@ async def open_space(
     database = await asyncio.to_thread(Database, directory / STORE)
     try:
         return await _opened(
-            name, directory, settings, server, worker_id, models, sentences, adopt, database
+            name, directory, settings, server, worker_id, models, quotas, sentences, adopt, database
         )
     except BaseException:
         await asyncio.to_thread(database.close)
@@ -68,6 +74,7 @@ async def _opened(
     server: Server,
     worker_id: str,
     models: Models,
+    quotas: Quotas,
     sentences: SentenceEncoder | None,
     adopt: bool,
     database: Database,
@@ -93,6 +100,7 @@ async def _opened(
         bridge_id=clock.new_id(),
         database=database,
         index=SpaceIndex(sentences),
+        archive=SpaceIndex(sentences),
         server=reached,
         bus=bus,
         feed=Feed(
@@ -113,9 +121,12 @@ async def _opened(
             name=f"{name}-{store_id[:8]}",
             keep_hot=settings.models.keep_hot,
         ),
+        quotas=quotas,
         sentences=sentences,
         watchers=watchers,
     )
+    if await space.read(forgettable.is_due):
+        await asyncio.to_thread(drop_snapshots, space)
     await open_index(space)
     space.findings_stored = await space.read(findings.count)
     await attach(space, adopt=adopt)
@@ -126,11 +137,29 @@ async def _opened(
 async def close_space(space: Space, *, leave: bool) -> None:
     """Finish what was begun and close the store; ``leave`` takes the bridge off the bus."""
     async with space.loading:
-        await space.settle()
+        # Whoever loads or ends a session is done with it; steps that are left may need the lock.
+        pass
+    await _settle(space)
     if leave:
         await space.tell_bus(_leave(space))
     await write_index(space)
     await asyncio.to_thread(space.database.close)
+
+
+async def _settle(space: Space) -> None:
+    """Wait for the steps whose callers went away; some of them wait for the store's commit."""
+
+    async def drain_on() -> None:
+        await space.tell_bus(drain(space))
+
+    draining = asyncio.ensure_future(drain_on())
+    try:
+        await space.settle()
+    finally:
+        draining.cancel()
+        with contextlib.suppress(asyncio.CancelledError, IfMemError):
+            await draining
+    await space.settle()
 
 
 async def _leave(space: Space) -> None:
@@ -138,5 +167,6 @@ async def _leave(space: Space) -> None:
     await drain_all(space)
     for shard in await space.read(shards.all_shards):
         await space.bus.set_ready(shard.number, space.worker_id, active=False)
+    await hide_librarians(space)
     await space.bus.leave(space.worker_id)
     await space.bus.ownership.leave(space.lease)

@@ -6,10 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 from functools import partial
 
+from msgspec import structs
+
 from ifmem.domain.passage import Passage
-from ifmem.engine.evidence import locate
 from ifmem.engine.shard_answers import Proof
 from ifmem.runtime.citing import is_stale
+from ifmem.runtime.quoting import passage_citation
 from ifmem.runtime.shard_texts import Piece, ReadDocument
 from ifmem.runtime.space import Space
 from ifmem.store import contents
@@ -34,9 +36,10 @@ async def cited(
         rows = await space.read(
             partial(_rows, sha256=document.part.sha256, ordinals=ordinals, pieces=pieces)
         )
-        citation = _citation(proof, rows, shard)
-        if citation is not None and await is_stale(space, citation.source):
-            citation = _stale(citation)
+        citation = passage_citation(rows, proof.quote)
+        if citation is not None:
+            stale = await is_stale(space, citation.source)
+            citation = structs.replace(citation, shard=shard, stale=stale)
         citations.append(citation)
     return citations
 
@@ -65,37 +68,3 @@ def _rows(
         if [row.text for row in rows] == wanted:
             return rows
     return []
-
-
-def _citation(proof: Proof, rows: Sequence[Passage], shard: int) -> CitationShape | None:
-    text = "".join(row.text for row in rows)
-    place = locate(proof.quote, text)
-    if not rows or place is None:
-        return None
-    return CitationShape(
-        source=rows[0].source,
-        lines=(_line(rows, place[0]), _line(rows, place[1])),
-        quote=text[slice(*place)].strip(),
-        sha256=rows[0].sha256,
-        verified=True,
-        locator=rows[0].locator,
-        shard=shard,
-        trust=rows[0].trust,
-        author=rows[0].author,
-        time=rows[0].time,
-    )
-
-
-def _line(rows: Sequence[Passage], offset: int) -> int:
-    """The line, from 1, of a place in the text of consecutive passages."""
-    for row in rows:
-        if offset <= len(row.text):
-            return row.first_line + row.text.count("\n", 0, offset)
-        offset -= len(row.text)
-    raise AssertionError("a place outside its text")
-
-
-def _stale(citation: CitationShape) -> CitationShape:
-    from msgspec.structs import replace
-
-    return replace(citation, stale=True)

@@ -61,9 +61,9 @@ class Publisher:
         self._lock = asyncio.Lock()
 
     async def publish(self, numbers: Iterable[int]) -> None:
-        """Publish these shards as the store has them now."""
+        """Publish these shards as the store has them now; the archive is never on the bus."""
         async with self._lock:
-            for number in sorted(numbers):
+            for number in sorted(set(numbers) - {shards.ARCHIVE}):
                 rendering = await asyncio.to_thread(self._render, number)
                 await self._put(rendering)
 
@@ -71,6 +71,11 @@ class Publisher:
         """Forget what was rendered of these shards: their text changed in place."""
         for number in numbers:
             self._rendered.pop(number, None)
+
+    async def sweep(self) -> None:
+        """Remove at once what the manifests on the bus name no longer."""
+        async with self._lock:
+            await self._bus.erasing.drop_orphaned_blobs()
 
     async def publish_all(self) -> None:
         """Publish every shard anew: after a start, or when the bus lost what it had."""

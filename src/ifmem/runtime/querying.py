@@ -30,6 +30,7 @@ async def query(space: Space, call: QueryCall) -> QueryAnswer:
         question=require_question(call.question),
         shard_hint=call.shard,
         max_tokens=call.max_tokens,
+        archive="never",
     )
     if call.deadline_seconds <= 0 or call.max_tokens < 1:
         raise Invalid("deadline_seconds must be above 0 and max_tokens at least 1")

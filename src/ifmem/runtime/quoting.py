@@ -50,12 +50,18 @@ def matches_of(
 def text_of(match: Match, context: Context) -> tuple[str, str]:
     """What the shard reads of a match: from its context, or the claim of a finding."""
     if isinstance(match, StoredFinding):
-        finding = finding_json.parse(match.body)
-        return finding.claim, finding.topic or ""
+        return words_of(match)
     text = context.text(match.sha256, match.ordinal)
     if not text and isinstance(match, Passage):
         text = match.text
     return text or "", f"{match.title} {match.header}"
+
+
+def words_of(row: Source) -> tuple[str, str]:
+    """What stands in a row, and what it stands under: titles, or a finding's topic."""
+    if isinstance(row, StoredFinding):
+        return finding_json.searched(row.body).claim, row.topic or ""
+    return row.text, f"{row.title} {row.header}"
 
 
 def citation_of(candidate: Candidate, row: Source | None) -> CitationShape | None:
@@ -64,28 +70,34 @@ def citation_of(candidate: Candidate, row: Source | None) -> CitationShape | Non
         finding = finding_json.parse(row.body)
         if locate(candidate.sentence, finding.claim) is None:
             return None
-        return _of_finding(row, candidate.sentence)
-    place = None if row is None else locate(candidate.sentence, row.text)
-    if row is None or place is None:
+        return finding_citation(row, candidate.sentence)
+    return None if row is None else passage_citation([row], candidate.sentence)
+
+
+def passage_citation(rows: Sequence[Passage], quote: str) -> CitationShape | None:
+    """The citation of words that stand in consecutive passages, or None when they do not."""
+    text = "".join(row.text for row in rows)
+    place = locate(quote, text)
+    if not rows or place is None:
         return None
-    first = row.first_line + row.text.count("\n", 0, place[0])
+    first = rows[0]
     return CitationShape(
-        source=row.source,
-        lines=(first, first + row.text.count("\n", *place)),
-        quote=row.text[slice(*place)].strip(),
-        sha256=row.sha256,
+        source=first.source,
+        lines=(_line(rows, place[0]), _line(rows, place[1])),
+        quote=text[slice(*place)].strip(),
+        sha256=first.sha256,
         verified=True,
-        locator=row.locator,
-        shard=row.shard,
-        trust=row.trust,
-        author=row.author,
-        time=row.time,
+        locator=first.locator,
+        shard=first.shard,
+        trust=first.trust,
+        author=first.author,
+        time=first.time,
     )
 
 
 def claim_of(row: StoredFinding) -> CitationShape:
     """The citation of a finding as a whole."""
-    return _of_finding(row, finding_json.parse(row.body).claim)
+    return finding_citation(row, finding_json.parse(row.body).claim)
 
 
 def cited_by(rows: Iterable[Source]) -> list[str]:
@@ -100,7 +112,8 @@ def cited_by(rows: Iterable[Source]) -> list[str]:
     return list(wanted)
 
 
-def _of_finding(row: StoredFinding, quote: str) -> CitationShape:
+def finding_citation(row: StoredFinding, quote: str) -> CitationShape:
+    """The citation of words that stand in a finding's claim."""
     finding = finding_json.parse(row.body)
     return CitationShape(
         source=_FINDING + finding.finding_id,
@@ -113,4 +126,14 @@ def _of_finding(row: StoredFinding, quote: str) -> CitationShape:
         trust=finding.trust,
         author=finding.worker_id,
         time=finding.timestamp,
+        session=row.run,
     )
+
+
+def _line(rows: Sequence[Passage], offset: int) -> int:
+    """The line, from 1, of a place in the text of consecutive passages."""
+    for row in rows:
+        if offset <= len(row.text):
+            return row.first_line + row.text.count("\n", 0, offset)
+        offset -= len(row.text)
+    raise AssertionError("a place outside its text")

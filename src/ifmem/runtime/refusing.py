@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 
 from ifmem import clock
 from ifmem.engine.masking import mask
 from ifmem.engine.refusals import WINDOW_SECONDS, Refusal, RefusalCounts
+from ifmem.errors import IfMemError
 from ifmem.store import audit
 from ifmem.store.database import Database
 
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 Note = Callable[[Refusal], "Future[None] | None"]
 """Begins to write a row of the audit; what is given back, if anything, tells when it is there."""
 
+_CALLERS = ("agent", "worker", "sender", "actor", "posted_by", "by")
 _LONGEST_TEXT = 500
 _LONGEST_GIVEN = 10_000
 
@@ -61,6 +63,28 @@ class AuditedRefusals:
             self._note(refusal)
         if len(self._counts):
             self._look_later()
+
+
+def refusal_of(method: str, params: object, error: IfMemError, *, otherwise: str) -> Refusal:
+    """What the audit is told of a call that was refused.
+
+    Args:
+        method: the verb.
+        params: what it was given: it says who calls, where the verb has a name for that.
+        error: why.
+        otherwise: who is named when nobody is known.
+    """
+    named = [getattr(params, name, None) for name in _CALLERS]
+    finding = getattr(params, "finding", None)
+    if isinstance(finding, Mapping):
+        named.append(finding.get("worker_id"))
+    subject = next((str(one) for one in error.facts.values() if one), "-")
+    return Refusal(
+        actor=next((one for one in named if isinstance(one, str) and one), otherwise),
+        action=method,
+        reason=error.message,
+        subject=subject,
+    )
 
 
 def into_store(database: Database) -> Note:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from ifmem.engine.placement import (
     place,
     speciality_of,
 )
-from ifmem.store import contents, shards
+from ifmem.store import audit_notes, contents, sessions, shards, tombstones
 from ifmem.store.contents import Origin
 
 
@@ -60,6 +61,30 @@ def prepare(draft: Draft, origin: Origin, *, capacity: int) -> Prepared:
     )
 
 
+def insert_part(
+    connection: sqlite3.Connection, prepared: Prepared, content_id: int, ordinal: int, *, shard: int
+) -> None:
+    """Put a part of a stored text, with its passages, at the end of a shard."""
+    draft, part = prepared.draft, prepared.parts[ordinal]
+    part_id = shards.append_part(
+        connection,
+        content_id=content_id,
+        ordinal=ordinal,
+        shard=shard,
+        tokens=prepared.part_tokens[ordinal],
+        bytes=len(draft.text[slice(*_characters(draft, part))].encode()),
+    )
+    contents.insert_passages(
+        connection,
+        content_id=content_id,
+        part_id=part_id,
+        ordinals=part,
+        spans=draft.spans,
+        tokens=prepared.passage_tokens,
+        text=draft.text,
+    )
+
+
 def title_of(source: str, root: str) -> str:
     """The path of a source below its root's parent; a URL or chat as it is."""
     if not source.startswith("/"):
@@ -80,6 +105,8 @@ class Changes:
 
     added: list[int] = field(default_factory=list)
     """Content ids."""
+    archived: list[int] = field(default_factory=list)
+    """Ids of contents that went to the archive."""
     removed: list[int] = field(default_factory=list)
     """Passage ids."""
     shards: set[int] = field(default_factory=set)
@@ -88,6 +115,8 @@ class Changes:
     sources: list[str] = field(default_factory=list)
     """Documents saved or removed."""
     skipped: list[Skipped] = field(default_factory=list)
+    forgotten: int = 0
+    """Of the skipped, those that were forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +139,8 @@ def save(
 ) -> Changes:
     """Store a batch in its order. A document that finds no room is skipped, with the reason."""
     saver = _Saver(connection, placement)
+    for origin in {one.origin.run: one.origin for one in batch}.values():
+        sessions.enter(connection, origin.run, agent=origin.agent, at=origin.loaded_at)
     for prepared in batch:
         saver.save(prepared)
     return saver.changes
@@ -117,6 +148,13 @@ def save(
 
 def remove(connection: sqlite3.Connection, sources: Sequence[str]) -> Changes:
     """Remove documents; a text that no path leads to any more goes with its last one."""
+    changes = take_out(connection, sources)
+    audit_notes.documents_removed(connection, changes.sources)
+    return changes
+
+
+def take_out(connection: sqlite3.Connection, sources: Sequence[str]) -> Changes:
+    """The same, for a caller who writes it down himself."""
     changes = Changes()
     for source in sources:
         content_id = contents.unlink(connection, source)
@@ -124,6 +162,15 @@ def remove(connection: sqlite3.Connection, sources: Sequence[str]) -> Changes:
             changes.sources.append(source)
             _drop_if_unlinked(connection, content_id, changes)
     return changes
+
+
+def forgotten(connection: sqlite3.Connection, source: str, sha256: str) -> str | None:
+    """Why a text is not stored, when it or its source was forgotten."""
+    if tombstones.blocked(connection, tombstones.SOURCE, source):
+        return f"forgotten: `ifmem forget --lift {shlex.quote(source)}` lets it be loaded again"
+    if tombstones.blocked(connection, tombstones.CONTENT, sha256):
+        return f"its text was forgotten: `ifmem forget --lift {sha256}` lets it be loaded again"
+    return None
 
 
 def blank(connection: sqlite3.Connection, content_id: int, ordinal: int) -> Changes:
@@ -154,7 +201,15 @@ class _Saver:
         if contents.is_users(self._connection, source):
             # It stays so, whoever brings a newer text of it.
             origin = replace(origin, trust="user")
+        if reason := forgotten(self._connection, source, draft.sha256):
+            # What it was before is not what the source says now.
+            self._release(contents.unlink(self._connection, source))
+            self.changes.skipped.append(Skipped(source, reason))
+            self.changes.forgotten += 1
+            return
+        before = audit_notes.digest_at(self._connection, source)
         held = contents.content_of(self._connection, draft.sha256, draft.format)
+        loaders = sessions.loaded_by(self._connection, source)
         if held is None:
             # The version before makes room first, so that a full shard can take the new one.
             self._release(contents.unlink(self._connection, source))
@@ -164,8 +219,40 @@ class _Saver:
                 return
             held = placed
             self.changes.added.append(held)
-        self._release(contents.link(self._connection, origin, held))
+            self._blank_forgotten(held, draft)
+        elif not self.revive(held, source):
+            return
+        released = contents.link(self._connection, origin, held)
+        for loader in loaders:
+            sessions.add_loader(self._connection, source, loader)
+        self._release(released)
+        audit_notes.document_saved(self._connection, origin, draft.sha256, before=before)
         self.changes.sources.append(source)
+
+    def revive(self, content_id: int, source: str) -> bool:
+        """Bring a text back from the archive, if it is there; False when it finds no room."""
+        if not sessions.is_archived(self._connection, content_id):
+            return True
+        kind, title = contents.kind_and_title(self._connection, content_id)
+        speciality = speciality_of(kind, title, self._placement.rules)
+        removed: list[int] = []
+        self._connection.execute("SAVEPOINT revived")
+        for part_id, size in shards.parts_of_content(self._connection, content_id):
+            number = self._place(size, speciality, title)
+            if isinstance(number, NoRoom):
+                self._connection.execute("ROLLBACK TO revived")
+                self._connection.execute("RELEASE revived")
+                self._read_shards()
+                self.changes.skipped.append(Skipped(source, _no_room(number, size)))
+                return False
+            # With new ids: an index knows a passage and its shard by id.
+            removed += shards.move_part(self._connection, part_id, number)[0]
+            self._read_shards()
+            self.changes.shards.add(number)
+        self._connection.execute("RELEASE revived")
+        self.changes.removed += removed
+        self.changes.added.append(content_id)
+        return True
 
     def _release(self, content_id: int | None) -> None:
         if content_id is not None:
@@ -188,13 +275,33 @@ class _Saver:
         self._connection.execute("RELEASE document")
         return content_id
 
+    def _blank_forgotten(self, content_id: int, draft: Draft) -> None:
+        """Blank the passages of a new text that were forgotten, there or elsewhere."""
+        if not tombstones.any_of(self._connection, tombstones.PASSAGE):
+            return
+        for ordinal, span in enumerate(draft.spans):
+            text = draft.text[span.start : span.end]
+            if tombstones.is_passage_blocked(self._connection, draft.sha256, ordinal, text):
+                self.changes.shards |= blank(self._connection, content_id, ordinal).rewritten
+                self._read_shards()
+
     def _insert_part(self, prepared: Prepared, content_id: int, ordinal: int) -> NoRoom | None:
-        draft, part = prepared.draft, prepared.parts[ordinal]
         part_tokens = prepared.part_tokens[ordinal]
-        directory = str(PurePosixPath(prepared.title).parent)
-        speciality = speciality_of(draft.kind, prepared.title, self._placement.rules)
+        speciality = speciality_of(prepared.draft.kind, prepared.title, self._placement.rules)
+        number = self._place(part_tokens, speciality, prepared.title)
+        if isinstance(number, NoRoom):
+            return number
+        insert_part(self._connection, prepared, content_id, ordinal, shard=number)
+        shard = self._shards[number]
+        self._shards[number] = replace(shard, tokens=shard.tokens + part_tokens)
+        self.changes.shards.add(number)
+        return None
+
+    def _place(self, tokens: int, speciality: Speciality, title: str) -> int | NoRoom:
+        """The shard that a part goes to, beside those of its directory; opened when need be."""
+        directory = str(PurePosixPath(title).parent)
         placed = place(
-            part_tokens,
+            tokens,
             speciality,
             list(self._shards.values()),
             near=shards.shard_near(self._connection, directory, speciality),
@@ -203,36 +310,11 @@ class _Saver:
         if isinstance(placed, NoRoom):
             return placed
         if placed.opens:
-            shards.open_sibling(
-                self._connection,
-                placed.shard,
-                speciality,
-                self._placement.capacities[speciality],
-            )
+            capacity = self._placement.capacities[speciality]
+            shards.open_sibling(self._connection, placed.shard, speciality, capacity)
             self._read_shards()
-        first, last = _characters(draft, part)
-        part_id = shards.append_part(
-            self._connection,
-            content_id=content_id,
-            ordinal=ordinal,
-            shard=placed.shard,
-            tokens=part_tokens,
-            bytes=len(draft.text[first:last].encode()),
-        )
-        contents.insert_passages(
-            self._connection,
-            content_id=content_id,
-            part_id=part_id,
-            ordinals=part,
-            spans=draft.spans,
-            tokens=prepared.passage_tokens,
-            text=draft.text,
-        )
         shards.remember_neighbour(self._connection, directory, speciality, placed.shard)
-        shard = self._shards[placed.shard]
-        self._shards[placed.shard] = replace(shard, tokens=shard.tokens + part_tokens)
-        self.changes.shards.add(placed.shard)
-        return None
+        return placed.shard
 
     def _read_shards(self) -> None:
         self._shards = {s.number: s for s in shards.all_shards(self._connection)}
@@ -240,11 +322,35 @@ class _Saver:
 
 def _drop_if_unlinked(connection: sqlite3.Connection, content_id: int, changes: Changes) -> None:
     if contents.is_linked(connection, content_id):
+        # Those who are left may all have ended.
+        given = sessions.archive_if_over(connection, content_id)
+        if given:
+            changes.shards |= given
+            changes.archived.append(content_id)
         return
     changes.shards |= set(shards.release_parts(connection, content_id))
     changes.removed += contents.delete_content(connection, content_id)
     if content_id in changes.added:
         changes.added.remove(content_id)
+
+
+def load_again(
+    connection: sqlite3.Connection,
+    sources: Sequence[str],
+    placement: Placement,
+    *,
+    run: str,
+    agent: str,
+    at: str,
+) -> Changes:
+    """Note who loads documents that did not change; archived ones are live again."""
+    saver = _Saver(connection, placement)
+    sessions.enter(connection, run, agent=agent, at=at)
+    for source in sources:
+        found = contents.content_at(connection, source)
+        if found is not None and saver.revive(found[0], source):
+            sessions.add_loader(connection, source, run)
+    return saver.changes
 
 
 def _no_room(full: NoRoom, needed: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,29 @@ from ifmem.bus import embedded
 from ifmem.bus.connection import Server, connect
 from ifmem.domain.space import require_space
 from ifmem.engine.harmless import require_harmless_names
-from ifmem.engine.masking import mask
 from ifmem.errors import IfMemError, Invalid, NotPermitted, Refused
 from ifmem.index.sentence_encoder import SentenceEncoder
 from ifmem.llm.registry import Models
 from ifmem.runtime import listing
 from ifmem.runtime.bridging import bridge
 from ifmem.runtime.diagnosing import diagnose
+from ifmem.runtime.exporting import export_space
 from ifmem.runtime.following import follow
+from ifmem.runtime.importing import import_space
 from ifmem.runtime.keeping_captured import keep_captured
 from ifmem.runtime.listening import Emitter
 from ifmem.runtime.loading import load
 from ifmem.runtime.opening import STORE, close_space, open_space
+from ifmem.runtime.quotas import FILE as QUOTAS
+from ifmem.runtime.quotas import Quotas
+from ifmem.runtime.refusing import AuditedRefusals, into_store, refusal_of
 from ifmem.runtime.space import Space
 from ifmem.runtime.verbs import LISTS, VERBS, decoded
 from ifmem.runtime.watching import watch
 from ifmem.settings import RedisSettings, Settings
-from ifmem.store import audit
 from ifmem.wire import calls
 from ifmem.wire.agent_calls import WatchCall
+from ifmem.wire.export_calls import ExportCall, ImportCall
 from ifmem.wire.shapes import Page, SpaceShape
 
 _PROGRESS_SECONDS = 0.1
@@ -59,12 +62,14 @@ class Service:
         self._tasks = tasks
         self._bridges: list[asyncio.Task[None]] = []
         self._models = models
+        self._quotas = Quotas(settings.home_path / QUOTAS, settings)
         self._sentences = sentences
         self._server = server
         self._local_server: Server | None = None
         self._worker_id = worker_id
         self._version = version
         self._spaces: dict[str, Space] = {}
+        self._refusals: dict[str, AuditedRefusals] = {}
         self._opening = asyncio.Lock()
         self._running = 0
         self._last_used = clock.monotonic()
@@ -112,7 +117,8 @@ class Service:
             return await self._verb(space, request.method, params, emit)
         except (Invalid, NotPermitted, Refused) as error:
             if request.method in calls.REPEAT and not _is_audited_by_the_bus(request.method, error):
-                await _note_refusal(space, request.method, error)
+                refusal = refusal_of(request.method, params, error, otherwise=space.worker_id)
+                await self._refusals_in(space).add(refusal)
             raise
 
     async def space(self, name: str, *, adopt: bool = False) -> Space:
@@ -126,6 +132,7 @@ class Service:
                     server=await self._server_of(name),
                     worker_id=self._worker_id,
                     models=self._models,
+                    quotas=self._quotas,
                     sentences=self._sentences,
                     adopt=adopt,
                 )
@@ -157,6 +164,11 @@ class Service:
             self._local_server = await connect(RedisSettings(), bus_directory(self.settings))
         return self._local_server
 
+    def _refusals_in(self, space: Space) -> AuditedRefusals:
+        if space.name not in self._refusals:
+            self._refusals[space.name] = AuditedRefusals(into_store(space.database))
+        return self._refusals[space.name]
+
     def open_spaces(self) -> list[Space]:
         """The spaces that are open."""
         return list(self._spaces.values())
@@ -172,9 +184,12 @@ class Service:
             task.cancel()
         if self._bridges:
             await asyncio.wait(self._bridges)
+        for refusals in self._refusals.values():
+            refusals.close()
         for space in self.open_spaces():
             await close_space(space, leave=True)
         await self._models.aclose()
+        await self._quotas.aclose()
         await self._server.aclose()
         if self._local_server is not None:
             await self._local_server.aclose()
@@ -183,6 +198,10 @@ class Service:
         match params:
             case calls.LoadCall():
                 return await load(space, params, _throttled(emit))
+            case ExportCall():
+                return await export_space(space, params, _throttled(emit))
+            case ImportCall():
+                return await import_space(space, params, _throttled(emit))
             case calls.FollowCall():
                 return await follow(space, params, emit)
             case WatchCall():
@@ -220,23 +239,6 @@ part: models that cannot be reached are no reason to heal the bus."""
 def _is_audited_by_the_bus(method: str, error: IfMemError) -> bool:
     """A step of a task that does not fit the task leaves its trace in the log."""
     return method.startswith("task_") and isinstance(error, Refused)
-
-
-async def _note_refusal(space: Space, method: str, error: IfMemError) -> None:
-    subject = next((str(one) for one in error.facts.values() if one), "-")
-    note = partial(
-        audit.note,
-        entry=clock.new_id(),
-        at=clock.stamp(clock.now()),
-        action=method,
-        actor=space.worker_id,
-        # Masked before they are cut: half a credential is no longer known as one.
-        subject=mask(subject).text[:100],
-        reason=mask(error.message).text[:500],
-    )
-    # An audit that cannot be written must not hide the error that it is about.
-    with contextlib.suppress(IfMemError):
-        await space.write(note)
 
 
 def _throttled(emit: Emitter) -> Callable[[int, int, str], None]:

@@ -20,10 +20,10 @@ from ifmem.model_settings import ModelSettings
 from ifmem.prompts.dispute import dispute
 from ifmem.prompts.fencing import FencedDocument
 from ifmem.prompts.shard_answer import shard_answer
-from ifmem.runtime.asking import Question
 from ifmem.runtime.question_account import QuestionAccount
 from ifmem.runtime.shard_texts import ShardText, excerpts
 from ifmem.runtime.space import Space
+from ifmem.runtime.understanding import Question
 from ifmem.store import contents
 from ifmem.wire.answers import CitationShape
 

@@ -93,6 +93,11 @@ class ShardTexts:
             self._texts.popitem(last=False)
         return held[1]
 
+    def let_go(self, numbers: Iterable[int]) -> None:
+        """Keep nothing of these shards."""
+        for number in numbers:
+            self._texts.pop(number, None)
+
     def ready(self, context: Context) -> ShardText | None:
         """The text of a context when it is made and counted, without any work."""
         held = self._texts.get(context.shard)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -17,25 +17,29 @@ from ifmem.bus.connection import Server
 from ifmem.bus.feed import Feed
 from ifmem.bus.ownership import Lease
 from ifmem.errors import OutcomeUnknown, Refused, Unavailable
-from ifmem.index.sentence_encoder import SentenceEncoder
+from ifmem.index.sentence_encoder import NAME, SentenceEncoder
 from ifmem.index.space_index import SpaceIndex
 from ifmem.llm.registry import Models
 from ifmem.runtime.accounts import LedgerAccounts
 from ifmem.runtime.acknowledging import Acknowledgements
 from ifmem.runtime.answer_cache import AnswerCache
+from ifmem.runtime.archive_desk import ArchiveDesk
 from ifmem.runtime.arrivals import Arrivals
 from ifmem.runtime.calibrating import Calibration
 from ifmem.runtime.captures import Captures
 from ifmem.runtime.contexts import Contexts
 from ifmem.runtime.insisting import REBUILDING, committed, insist
+from ifmem.runtime.librarian_board import LibrarianBoard
 from ifmem.runtime.publishing import Publisher
+from ifmem.runtime.quotas import Quotas
 from ifmem.runtime.saving import Changes
 from ifmem.runtime.shard_texts import ShardTexts
+from ifmem.runtime.source_states import TextCache
 from ifmem.runtime.together import Together
 from ifmem.runtime.warming import Warmth
 from ifmem.runtime.watchers import Watchers
 from ifmem.settings import Settings
-from ifmem.store import contents
+from ifmem.store import contents, embeddings
 from ifmem.store.database import Database
 from ifmem.wire.log_entries import Verdict
 
@@ -94,6 +98,9 @@ class Space:
     """Another one for every start."""
     database: Database
     index: SpaceIndex
+    """Of what is live."""
+    archive: SpaceIndex
+    """Of what is archived."""
     server: Server
     bus: Bus
     feed: Feed
@@ -104,10 +111,14 @@ class Space:
     models: Models
     warmth: Warmth
     """What the providers hold of the shards."""
+    quotas: Quotas
+    """How often the librarians may be asked; those of the whole home."""
     sentences: SentenceEncoder | None = None
     """The encoder of the extra ``semantic``; None when that is off or not installed."""
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """One load at a time; searches and findings go on beside it."""
+    """One load or ending at a time; searches and findings go on beside it."""
+    moving: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held from a commit that changes which findings are found until the indexes are as it is."""
     findings_stored: int = 0
     """Findings in the log."""
     epoch: int = 0
@@ -124,12 +135,22 @@ class Space:
     """What hooks of agents saw and the store has not."""
     beside: Beside = _alone
     """Another space of the same home."""
+    desk: ArchiveDesk = field(default_factory=ArchiveDesk)
+    """What the librarians have in memory."""
+    librarian_board: LibrarianBoard = field(default_factory=LibrarianBoard)
+    """What is shown of them."""
     answers: AnswerCache = field(default_factory=AnswerCache)
     shard_texts: ShardTexts = field(default_factory=ShardTexts)
+    verified_texts: TextCache = field(default_factory=TextCache)
+    """What the pages of a verification share."""
     packing_due: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when shards may have outgrown what their models can take."""
+    inbox_due: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when an author is to be asked for more, or claims are to be judged."""
     history_due: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the bus's file holds a credential that somebody wrote past our functions."""
+    erasing_due: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when what was forgotten may still lie outside of the store."""
     attached: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the bus is known to be in line with the store."""
     lost: asyncio.Event = field(default_factory=asyncio.Event)
@@ -189,10 +210,14 @@ class Space:
 
     async def finish(self, step: Coroutine[Any, Any, T]) -> T:
         """Run a step to its end even when the caller goes away half way."""
+        return await asyncio.shield(self.begin(step))
+
+    def begin(self, step: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Have a step run by itself; closing the space waits for its end."""
         task = asyncio.ensure_future(step)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
-        return await asyncio.shield(task)
+        return task
 
     async def tell_bus(self, step: Coroutine[Any, Any, None]) -> None:
         """Do a step on the bus; when it cannot be reached, have it put right later instead."""
@@ -290,8 +315,38 @@ class Space:
         await self.tell_bus(self.publisher.publish(changes.shards | changes.rewritten))
         return changes
 
+    def unindex(self, keys: Iterable[int]) -> None:
+        """Take passages or findings out of every answer, live or archived."""
+        gone = list(keys)
+        self.index.remove(gone)
+        self.archive.remove(gone)
+        # What librarians were last shown may hold it.
+        self.desk.whole = None
+
     def _index(self, changes: Changes) -> None:
-        self.index.remove(changes.removed)
+        self.unindex(changes.removed)
         for content_id in changes.added:
-            read = partial(contents.passages_of, content_id=content_id)
-            self.index.add(self.database.read(read))
+            self._index_content(self.index, content_id)
+        self.archive_indexed(changes.archived)
+
+    def archive_indexed(self, content_ids: Sequence[int]) -> None:
+        """Move texts that the store has archived from one index to the other.
+
+        First into the archive: meanwhile a search may find them in both, never in none.
+        """
+        for content_id in content_ids:
+            keys = self._index_content(self.archive, content_id)
+            self.index.remove(keys)
+            # What was forgotten meanwhile was not in the archive yet.
+            still = self.database.read(partial(contents.tokens_by_id, ids=keys))
+            self.archive.remove([key for key in keys if key not in still])
+
+    def _index_content(self, index: SpaceIndex, content_id: int) -> list[int]:
+        passages = self.database.read(partial(contents.passages_of, content_id=content_id))
+        index.add(passages)
+        keys = [one.passage_id for one in passages]
+        if self.sentences is not None:
+            # What was made of a text goes with it from one index to the other.
+            read = partial(embeddings.of_keys, encoder=NAME, keys=keys)
+            index.add_embedded(self.database.read(read))
+        return keys

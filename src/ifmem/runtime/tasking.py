@@ -16,7 +16,7 @@ from ifmem.engine.masking import mask, mask_values
 from ifmem.errors import Invalid, NotFound
 from ifmem.runtime.remembering import complete
 from ifmem.runtime.space import Space
-from ifmem.store import tasks
+from ifmem.store import sessions, tasks
 from ifmem.wire import envelopes, finding_json, task_json
 from ifmem.wire.calls import (
     RememberCall,
@@ -41,6 +41,7 @@ async def post_task(space: Space, call: TaskPostCall) -> TaskShape:
     Raises:
         Invalid: a field breaks its bound; nothing is posted.
         NotFound: it depends on a task that does not exist.
+        Refused: its session was ended.
         OutcomeUnknown: post it again with the same id.
     """
     task_id = call.id or clock.new_id()
@@ -62,6 +63,7 @@ async def post_task(space: Space, call: TaskPostCall) -> TaskShape:
     stored = await space.read(partial(tasks.get, task_id=task_id))
     if stored is not None:
         return _shape(stored)
+    await space.read(partial(sessions.require_open, session_id=new.run))
     done = await space.read(partial(tasks.known_done, ids=new.depends_on, run=new.run))
     accepted = await space.commit(
         lambda: space.bus.tasks.post(new, known_done=done), durable=call.durable, task_id=task_id

@@ -8,20 +8,34 @@ from typing import Any
 import msgspec
 
 from ifmem.errors import Invalid
-from ifmem.runtime import briefing, listing, messaging, tasking
+from ifmem.runtime import archiving, auditing, briefing, inbox, listing, messaging, tasking
+from ifmem.runtime.archive_outcomes import archive_answer
 from ifmem.runtime.capturing import capture
 from ifmem.runtime.coordinating import coordinate, estimate
 from ifmem.runtime.costing import costs, list_ledger
 from ifmem.runtime.following import acknowledge
-from ifmem.runtime.forgetting import forget
+from ifmem.runtime.forgetting import forget, forget_matching, lift, list_forgotten
 from ifmem.runtime.keeping_captured import forget_captured
+from ifmem.runtime.librarian_elsewhere import librarian_answer, librarian_claim
 from ifmem.runtime.loading import load_rows, load_text
 from ifmem.runtime.quarantining import release
 from ifmem.runtime.querying import query
 from ifmem.runtime.recalling import recall
 from ifmem.runtime.remembering import list_findings, remember
 from ifmem.runtime.space import Space
-from ifmem.wire import agent_calls, calls
+from ifmem.runtime.verifying import verify, verify_audit
+from ifmem.wire import (
+    agent_calls,
+    audit_calls,
+    calls,
+    export_calls,
+    forget_calls,
+    inbox_calls,
+    librarian_calls,
+    message_calls,
+    session_calls,
+    verify_calls,
+)
 
 
 def decoded(request: calls.Request) -> msgspec.Struct:
@@ -52,14 +66,17 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "follow": calls.FollowCall,
     "acknowledge": calls.AcknowledgeCall,
     "forget": calls.ForgetCall,
+    "forget_matching": forget_calls.ForgetMatchingCall,
+    "lift": forget_calls.LiftCall,
+    "forgotten": forget_calls.ForgottenCall,
     "capture": agent_calls.CaptureCall,
     "forget_captured": agent_calls.ForgetCapturedCall,
     "release": agent_calls.ReleaseCall,
-    "send": calls.SendCall,
-    "receive": calls.ReceiveCall,
-    "acknowledge_messages": calls.AcknowledgeMessagesCall,
-    "follow_topic": calls.FollowTopicCall,
-    "unfollow_topic": calls.UnfollowTopicCall,
+    "send": message_calls.SendCall,
+    "receive": message_calls.ReceiveCall,
+    "acknowledge_messages": message_calls.AcknowledgeMessagesCall,
+    "follow_topic": message_calls.FollowTopicCall,
+    "unfollow_topic": message_calls.UnfollowTopicCall,
     "sources": calls.SourcesCall,
     "costs": calls.CostsCall,
     "ledger": calls.LedgerCall,
@@ -76,11 +93,29 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "newest_findings": agent_calls.NewestFindingsCall,
     "finding_names": agent_calls.FindingNamesCall,
     "brief": agent_calls.BriefCall,
+    "sessions": session_calls.SessionsCall,
+    "session": session_calls.SessionCall,
+    "session_end": session_calls.SessionEndCall,
+    "verify": verify_calls.VerifyCall,
+    "verify_audit": verify_calls.VerifyAuditCall,
+    "archive_answer": librarian_calls.ArchiveAnswerCall,
+    "librarian_claim": librarian_calls.LibrarianClaimCall,
+    "librarian_answer": librarian_calls.LibrarianAnswerCall,
+    "inbox": inbox_calls.InboxCall,
+    "inbox_item": inbox_calls.InboxItemCall,
+    "inbox_resolve": inbox_calls.InboxResolveCall,
+    "conflicts": inbox_calls.ConflictsCall,
     "watch": agent_calls.WatchCall,
+    "audit": audit_calls.AuditCall,
+    "audit_accept": audit_calls.AcceptBreakCall,
+    "audit_chain": calls.Nothing,
+    "audit_checkpoint": calls.Nothing,
     "shards": calls.Nothing,
     "workers": calls.Nothing,
     "status": calls.StatusCall,
     "doctor": calls.DoctorCall,
+    "export": export_calls.ExportCall,
+    "import": export_calls.ImportCall,
     "up": calls.UpCall,
 }
 
@@ -95,14 +130,17 @@ VERBS: dict[type[msgspec.Struct], Callable[[Space, Any], Awaitable[Any]]] = {
     calls.FindingsCall: list_findings,
     calls.AcknowledgeCall: acknowledge,
     calls.ForgetCall: forget,
+    forget_calls.ForgetMatchingCall: forget_matching,
+    forget_calls.LiftCall: lift,
+    forget_calls.ForgottenCall: list_forgotten,
     agent_calls.CaptureCall: capture,
     agent_calls.ForgetCapturedCall: forget_captured,
     agent_calls.ReleaseCall: release,
-    calls.SendCall: messaging.send,
-    calls.ReceiveCall: messaging.receive,
-    calls.AcknowledgeMessagesCall: messaging.acknowledge_messages,
-    calls.FollowTopicCall: messaging.follow_topic,
-    calls.UnfollowTopicCall: messaging.unfollow_topic,
+    message_calls.SendCall: messaging.send,
+    message_calls.ReceiveCall: messaging.receive,
+    message_calls.AcknowledgeMessagesCall: messaging.acknowledge_messages,
+    message_calls.FollowTopicCall: messaging.follow_topic,
+    message_calls.UnfollowTopicCall: messaging.unfollow_topic,
     calls.SourcesCall: listing.list_sources,
     calls.CostsCall: costs,
     calls.LedgerCall: list_ledger,
@@ -115,13 +153,29 @@ VERBS: dict[type[msgspec.Struct], Callable[[Space, Any], Awaitable[Any]]] = {
     calls.TaskRequeueCall: tasking.requeue_task,
     calls.TaskCall: tasking.show_task,
     calls.TaskListCall: tasking.list_tasks,
+    audit_calls.AuditCall: auditing.list_audit,
+    audit_calls.AcceptBreakCall: auditing.accept_break,
     agent_calls.FindingCall: briefing.show_finding,
     agent_calls.NewestFindingsCall: briefing.newest_findings,
     agent_calls.FindingNamesCall: briefing.finding_names,
     agent_calls.BriefCall: briefing.brief,
+    session_calls.SessionsCall: archiving.list_sessions,
+    session_calls.SessionCall: archiving.show_session,
+    session_calls.SessionEndCall: archiving.end_session,
+    verify_calls.VerifyCall: verify,
+    verify_calls.VerifyAuditCall: verify_audit,
+    librarian_calls.ArchiveAnswerCall: archive_answer,
+    librarian_calls.LibrarianClaimCall: librarian_claim,
+    librarian_calls.LibrarianAnswerCall: librarian_answer,
+    inbox_calls.InboxCall: inbox.list_inbox,
+    inbox_calls.InboxItemCall: inbox.show_item,
+    inbox_calls.InboxResolveCall: inbox.resolve,
+    inbox_calls.ConflictsCall: inbox.list_conflicts,
 }
 
 LISTS: dict[str, Callable[[Space], Awaitable[Any]]] = {
+    "audit_chain": auditing.check_audit,
+    "audit_checkpoint": auditing.checkpoint,
     "shards": listing.list_shards,
     "workers": listing.list_workers,
 }

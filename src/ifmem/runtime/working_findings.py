@@ -76,7 +76,7 @@ def as_result(finding: Finding) -> Result:
 
 
 def _unverified(citation: Citation | str) -> Citation | str:
-    if isinstance(citation, str) or citation.status is not CitationStatus.VERIFIED:
+    if isinstance(citation, str) or citation.status is CitationStatus.UNVERIFIED:
         return citation
     return replace(citation, status=CitationStatus.UNVERIFIED)
 
@@ -115,15 +115,28 @@ class RecentResults:
 
     async def write(self) -> None:
         """Write it now; a bus that is away has it with the next result."""
-        body = self._body()
-        if body is None:
-            return
         name = self._bus.keys.of(keys.WORKER_CONTEXT, id=self._worker)
         try:
+            await self._drop_forgotten()
+            body = self._body()
+            if body is None:
+                return
             async with translated():
                 await self._bus.client.set(name, body, ex=_KEPT_SECONDS)
         except (Unavailable, NotPermitted) as error:
             log.debug("the cached results are not shown: %s", error.message)
+
+    async def _drop_forgotten(self) -> None:
+        """Keep only results that the bus still has: others were forgotten, or are long past."""
+        ids = [one["finding_id"] for one in self._results]
+        async with translated(), self._bus.client.pipeline(transaction=False) as pipe:
+            for finding_id in ids:
+                pipe.exists(self._bus.keys.of(keys.FINDING, uuid=finding_id))
+            there = await pipe.execute()
+        gone = {one for one, is_there in zip(ids, there, strict=True) if not is_there}
+        kept = [one for one in self._results if one["finding_id"] not in gone]
+        self._results.clear()
+        self._results.extend(kept)
 
     def _body(self) -> bytes | None:
         """As many of the newest as there is room for; None for none."""

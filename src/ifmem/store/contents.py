@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ifmem.domain.document import Draft, Span
+from ifmem.domain.document import Draft, Kind, Span
 from ifmem.domain.passage import Passage
+from ifmem.domain.task import NO_RUN
+from ifmem.store.chunks import in_chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class Origin:
     loaded_at: str
     trust: str = "user"
     """``captured`` for what an agent's hook brought."""
+    run: str = NO_RUN
+    """The session that loads it."""
+    agent: str = "user"
+    """Who does."""
 
 
 class Head(NamedTuple):
@@ -43,9 +49,6 @@ class Head(NamedTuple):
     title: str
     header: str
 
-
-_AT_ONCE = 500
-"""Ids in one statement: well below what every SQLite takes."""
 
 _PASSAGES = """
     SELECT p.passage_id, p.content_id, p.ordinal, c.sha256, part.shard,
@@ -78,12 +81,19 @@ def content_of(connection: sqlite3.Connection, sha256: str, format: str) -> int 
 
 
 def link(connection: sqlite3.Connection, origin: Origin, content_id: int) -> int | None:
-    """Let a source lead to a content; the content it led to before, when that changed."""
+    """Let a source lead to a content; the content it led to before, when that changed.
+
+    Who has loaded the source is kept, and who loads it now is added.
+    """
     before = connection.execute(
         "SELECT content_id FROM document WHERE source = ?", (origin.source,)
     ).fetchone()
     connection.execute(
-        "INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO document (source, content_id, root, size, mtime_ns, inode, loaded_at, trust) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET content_id = "
+        "excluded.content_id, root = excluded.root, size = excluded.size, mtime_ns = "
+        "excluded.mtime_ns, inode = excluded.inode, loaded_at = excluded.loaded_at, trust = "
+        "excluded.trust",
         (
             origin.source,
             content_id,
@@ -94,6 +104,9 @@ def link(connection: sqlite3.Connection, origin: Origin, content_id: int) -> int
             origin.loaded_at,
             origin.trust,
         ),
+    )
+    connection.execute(
+        "INSERT OR IGNORE INTO document_session VALUES (?, ?)", (origin.source, origin.run)
     )
     return int(before[0]) if before is not None and before[0] != content_id else None
 
@@ -199,7 +212,7 @@ def passages_by_id(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[i
     """The passages with these ids; one that is gone is missing from the answer."""
     wanted = list(ids)
     found: dict[int, Passage] = {}
-    for some, marks in _in_chunks(wanted):
+    for some, marks in in_chunks(wanted):
         rows = connection.execute(f"{_PASSAGES} WHERE p.passage_id IN ({marks})", some)
         found.update((row[0], Passage(*row)) for row in rows)
     return {one: found[one] for one in wanted if one in found}
@@ -208,7 +221,7 @@ def passages_by_id(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[i
 def heads_by_id(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Head]:
     """What names the passages with these ids; one that is gone is missing from the answer."""
     found: dict[int, Head] = {}
-    for some, marks in _in_chunks(list(ids)):
+    for some, marks in in_chunks(list(ids)):
         rows = connection.execute(
             "SELECT p.passage_id, c.sha256, p.ordinal, c.title, p.header "
             f"FROM passage p JOIN content c USING (content_id) WHERE p.passage_id IN ({marks})",
@@ -221,20 +234,13 @@ def heads_by_id(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int,
 def tokens_by_id(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, int]:
     """The tokens of the passages with these ids; one that is gone is missing from the answer."""
     found: dict[int, int] = {}
-    for some, marks in _in_chunks(list(ids)):
+    for some, marks in in_chunks(list(ids)):
         found.update(
             connection.execute(
                 f"SELECT passage_id, tokens FROM passage WHERE passage_id IN ({marks})", some
             )
         )
     return found
-
-
-def _in_chunks(ids: Sequence[int]) -> Iterator[tuple[Sequence[int], str]]:
-    """The ids in groups that one statement takes, each with its question marks."""
-    for first in range(0, len(ids), _AT_ONCE):
-        some = ids[first : first + _AT_ONCE]
-        yield some, ",".join("?" * len(some))
 
 
 def passages_at(
@@ -269,6 +275,14 @@ def text_of(connection: sqlite3.Connection, content_id: int) -> str:
         "SELECT text FROM passage WHERE content_id = ? ORDER BY ordinal", (content_id,)
     )
     return "".join(row[0] for row in rows)
+
+
+def kind_and_title(connection: sqlite3.Connection, content_id: int) -> tuple[Kind, str]:
+    """What a stored text is, and its path below its root."""
+    kind, title = connection.execute(
+        "SELECT kind, title FROM content WHERE content_id = ?", (content_id,)
+    ).fetchone()
+    return Kind(kind), str(title)
 
 
 def content_at(connection: sqlite3.Connection, source: str) -> tuple[int, str] | None:

@@ -41,6 +41,23 @@ def of_passages(
     return found
 
 
+def of_keys(
+    connection: sqlite3.Connection, encoder: str, keys: Iterable[int]
+) -> list[tuple[int, bytes]]:
+    """What an encoder made of these passages and findings, by key."""
+    found = []
+    for key in keys:
+        table, column = (
+            ("passage_embedding", "passage_id") if key > 0 else ("finding_embedding", "sequence")
+        )
+        row = connection.execute(
+            f"SELECT rows FROM {table} WHERE {column} = ? AND encoder = ?", (abs(key), encoder)
+        ).fetchone()
+        if row is not None:
+            found.append((key, row[0]))
+    return found
+
+
 def all_of(connection: sqlite3.Connection, encoder: str) -> Iterator[tuple[int, bytes]]:
     """Everything that an encoder made, by key."""
     yield from connection.execute(

@@ -26,6 +26,8 @@ class StoredFinding:
 
 
 COLUMNS = "sequence, finding_id, author, task_id, topic, said_at, tokens, body, run"
+COLUMNS_OF_F = ", ".join(f"f.{name}" for name in COLUMNS.split(", "))
+"""The same where ``finding`` is joined as ``f``."""
 
 
 def append(

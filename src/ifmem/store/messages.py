@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from ifmem.domain.message import OpenMessage, TopicFollowers, require_name
 from ifmem.errors import Invalid
+from ifmem.store import audit_notes
+from ifmem.store.chunks import in_chunks
 from ifmem.wire.log_entries import Entry, Verdict
-
-_LOOKED_UP_TOGETHER = 500
 
 
 def apply(connection: sqlite3.Connection, entries: Sequence[Entry]) -> dict[str, Verdict]:
@@ -85,11 +85,10 @@ def agents(connection: sqlite3.Connection) -> list[str]:
 def done_among(connection: sqlite3.Connection, agent: str, ids: Sequence[str]) -> list[str]:
     """Those of these messages with which the agent is done."""
     done: list[str] = []
-    for first in range(0, len(ids), _LOOKED_UP_TOGETHER):
-        some = ids[first : first + _LOOKED_UP_TOGETHER]
+    for some, marks in in_chunks(ids):
         rows = connection.execute(
             "SELECT message_id FROM recipient WHERE agent = ? AND ended IS NOT NULL "
-            f"AND message_id IN ({', '.join('?' * len(some))})",
+            f"AND message_id IN ({marks})",
             (agent, *some),
         )
         done += [message_id for (message_id,) in rows]
@@ -159,6 +158,7 @@ def _sent(connection: sqlite3.Connection, entry: Entry) -> Verdict | None:
         "INSERT INTO recipient (message_id, agent) VALUES (?, ?)",
         [(message_id, agent) for agent in recipients],
     )
+    audit_notes.message_told(connection, entry)
     return None
 
 
@@ -168,6 +168,7 @@ def _ended(connection: sqlite3.Connection, entry: Entry) -> None:
         "UPDATE recipient SET ended = ? WHERE message_id = ? AND agent = ?",
         [(event, message_id, agent) for message_id in entry.text("ids").split()],
     )
+    audit_notes.message_told(connection, entry)
 
 
 def _followed(connection: sqlite3.Connection, entry: Entry) -> None:
@@ -179,6 +180,7 @@ def _followed(connection: sqlite3.Connection, entry: Entry) -> None:
             entry.text("event") == "followed",
         ),
     )
+    audit_notes.message_told(connection, entry)
 
 
 _EVENTS: dict[str, Callable[[sqlite3.Connection, Entry], Verdict | None]] = {

@@ -231,6 +231,13 @@ def parts_of(connection: sqlite3.Connection, shard: int) -> list[Part]:
     return [Part(*row) for row in rows]
 
 
+def parts_of_content(connection: sqlite3.Connection, content_id: int) -> list[tuple[int, int]]:
+    """The parts of a content in order, each with its tokens."""
+    return connection.execute(
+        "SELECT part_id, tokens FROM part WHERE content_id = ? ORDER BY ordinal", (content_id,)
+    ).fetchall()
+
+
 def blob_parts(connection: sqlite3.Connection, part_ids: Sequence[int]) -> list[BlobPart]:
     """Parts as a blob's header describes them."""
     found = []

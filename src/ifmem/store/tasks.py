@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
+from ifmem import clock
 from ifmem.domain.task import Task, TaskState
-from ifmem.engine.tasks import Refusal, decide
+from ifmem.engine.tasks import Refusal, Step, decide
 from ifmem.errors import Invalid
+from ifmem.store import audit_notes, inbox
 from ifmem.wire import task_fields, task_json
 from ifmem.wire.log_entries import Entry, Verdict
 
@@ -53,9 +55,10 @@ _GIVEN_BACK = """
     WHERE state = 'leased'
 """
 _PLACES_LOOKED_AT = 20_000
+_BEGINS = frozenset((Step.POSTED, Step.CLAIMED, Step.REQUEUED))
 
 Waiting = tuple[Task, tuple[str, ...]]
-"""A task, and the tasks that it still waits for."""
+"""A task, and what it still waits for: tasks, and items of the inbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Applied:
     """Results of completions that do not stand: they are to be taken off the bus."""
     contradicted: set[str] = field(default_factory=set)
     """Tasks that the bus has otherwise: ``TaskBoard.correct`` puts them right."""
+    begun: dict[str, str] = field(default_factory=dict)
+    """By run who posted, claimed or requeued a task of it, the last one."""
 
 
 def apply(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Applied:
@@ -92,8 +97,14 @@ def apply(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Applied:
             applied.verdicts[entry.id] = Verdict(word, outcome.message, dict(outcome.facts))
             applied.contradicted.add(event.task_id)
             _refuse_finding(applied, entry)
+            if event.posted is None:
+                audit_notes.task_refused(connection, entry, event, outcome)
             continue
+        if outcome is not tasks.get(event.task_id):
+            audit_notes.task_stepped(connection, entry, event, outcome)
         tasks[event.task_id] = outcome
+        if event.step in _BEGINS:
+            applied.begun[outcome.run] = event.worker
         if result is not None:
             applied.findings.append((entry.id, *result))
     _write(connection, before, tasks)
@@ -150,6 +161,11 @@ def give_back_leases(connection: sqlite3.Connection, *, reason: str, at_ms: int)
 
     Belongs into the transaction that advances the epoch: nobody can finish by an old fence then.
     """
+    leased = connection.execute(
+        "SELECT task_id, worker, revision FROM task WHERE state = 'leased'"
+    ).fetchall()
+    at = clock.stamp_of_ms(at_ms)
+    audit_notes.tasks_given_back(connection, leased, reason=reason, at=at)
     return connection.execute(_GIVEN_BACK, (reason, at_ms)).rowcount
 
 
@@ -159,6 +175,36 @@ def open_tasks(connection: sqlite3.Connection) -> list[Waiting]:
     marks = ", ".join("?" * len(states))
     rows = connection.execute(f"SELECT {_NAMES} FROM task WHERE state IN ({marks})", states)
     return _waiting(connection, [_task(row) for row in rows])
+
+
+def open_of_run(connection: sqlite3.Connection, run: str) -> list[str]:
+    """The tasks of a run that have not ended, the last posted first."""
+    states = [str(state) for state in TaskState if state.is_open]
+    marks = ", ".join("?" * len(states))
+    rows = connection.execute(
+        f"SELECT task_id FROM task WHERE run = ? AND state IN ({marks}) ORDER BY number DESC",
+        (run, *states),
+    )
+    return [str(row[0]) for row in rows]
+
+
+def counts_of_run(connection: sqlite3.Connection, run: str) -> dict[str, int]:
+    """How many tasks of a run are in each state."""
+    rows = connection.execute(
+        "SELECT state, count(*) FROM task WHERE run = ? GROUP BY state ORDER BY state", (run,)
+    )
+    return {str(state): int(number) for state, number in rows}
+
+
+def workers_of_run(connection: sqlite3.Connection, run: str) -> list[str]:
+    """Who worked in a run, and holds no task of another now."""
+    rows = connection.execute(
+        "SELECT worker FROM task WHERE run = ?1 AND worker IS NOT NULL "
+        "UNION SELECT author FROM finding WHERE run = ?1 "
+        "EXCEPT SELECT worker FROM task WHERE state = 'leased' AND run <> ?1",
+        (run,),
+    )
+    return [str(row[0]) for row in rows]
 
 
 def newest_ended(connection: sqlite3.Connection, limit: int) -> list[Waiting]:
@@ -186,8 +232,20 @@ def last_place(connection: sqlite3.Connection) -> int:
 
 
 def _waiting(connection: sqlite3.Connection, tasks: list[Task]) -> list[Waiting]:
+    if not tasks:
+        return []
     met = known_done(connection, {other for task in tasks for other in task.depends_on})
-    return [(task, tuple(one for one in task.depends_on if one not in met)) for task in tasks]
+    items = inbox.blocking(connection, _json(task.task_id for task in tasks))
+    return [
+        (
+            task,
+            (
+                *(one for one in task.depends_on if one not in met),
+                *(task_fields.INBOX + one for one in items.get(task.task_id, ())),
+            ),
+        )
+        for task in tasks
+    ]
 
 
 def _by_id(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, Task]:

@@ -40,6 +40,8 @@ class CitationShape(msgspec.Struct, frozen=True):
     """Of a finding, or the speaker of a chat turn; else as ``trust`` says it."""
     time: str | None = None
     """When it was said, or else when its document was last read."""
+    session: str | None = None
+    """The session that a finding, or an archived document, was stored in."""
 
 
 class ConsultedShard(msgspec.Struct, frozen=True):
@@ -103,6 +105,16 @@ class Estimate(msgspec.Struct, frozen=True):
     query_id: str = ""
 
 
+class PassedOver(msgspec.Struct, frozen=True):
+    """A librarian that did not answer, and why."""
+
+    librarian: int
+    model: str
+    reason: str
+    resets_at: str | None = None
+    """When it may be asked again, as far as known."""
+
+
 class Answer(msgspec.Struct, frozen=True):
     """An answer, or the honest absence of one."""
 
@@ -130,6 +142,10 @@ class Answer(msgspec.Struct, frozen=True):
     rounds: int = 1
     cached: bool = False
     """From the answer cache: the same question to the same shards, unchanged; no call was made."""
+    librarian: int | None = None
+    """Who answered from the archive; None: what is live answered, or nobody was asked."""
+    passed_over: list[PassedOver] = []
+    """Librarians that were to answer before that one, and did not."""
 
     @property
     def text(self) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ifmem.archive_settings import ArchiveMode
 from ifmem.model_settings import Dollars, ModelSettings
 from ifmem.settings import IngestSettings, PlacementEntry
 
@@ -25,6 +26,10 @@ REPEAT: Mapping[str, str] = {
     "load_rows": "load the rows again, they are stored once",
     "remember": "repeat it with the same id",
     "forget": "forget it again",
+    "export": "export again, with --force if the file is there",
+    "import": "import it again, what is there already is not stored twice",
+    "forget_matching": "forget it again, what is gone stays gone",
+    "lift": "lift it again",
     "forget_captured": "forget it again",
     "release": "release it again, it is said once",
     "task_post": "post it again with the same id",
@@ -35,7 +40,12 @@ REPEAT: Mapping[str, str] = {
     "task_cancel": "cancel it again",
     "task_requeue": "requeue it again",
     "send": "send it again with the same id",
+    "audit_accept": "look at the audit first: it may be accepted already",
+    "inbox_resolve": "show it, and resolve it again if it is open",
     "acknowledge_messages": "acknowledge them again",
+    "librarian_claim": "claim again; what was claimed goes to another librarian in a while",
+    "librarian_answer": "say it again, it is taken once",
+    "session_end": "end it again",
     "follow_topic": "join it again",
     "unfollow_topic": "leave it again",
 }
@@ -62,6 +72,9 @@ class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The project's directory: documents below it, and the space's findings."""
     run: str | None = None
     """Of the findings only those of this run."""
+    at: str | None = None
+    """What was believed at this moment: said by then, and superseded later or never. Of ``recall``
+    and ``findings`` only."""
 
 
 class LoadCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +84,8 @@ class LoadCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Empty: the daemon's own table."""
     within: tuple[str, ...] | None = None
     """Directories that what is named must lie in, links followed; None: anywhere."""
+    run: str = "-"
+    """The session that it is loaded in; ``-`` for none."""
 
 
 class LoadTextCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +96,8 @@ class LoadTextCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The author is on another host: its paths are compared as they are spelled."""
     within: tuple[str, ...] | None = None
     """Directories that what is named must lie in, links followed; None: anywhere."""
+    run: str = "-"
+    """The session that it is loaded in; ``-`` for none."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -102,6 +119,8 @@ class LoadRowsCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The author is on another host: its paths are compared as they are spelled."""
     within: tuple[str, ...] | None = None
     """Directories that what is named must lie in, links followed; None: anywhere."""
+    run: str = "-"
+    """The session that it is loaded in; ``-`` for none."""
 
 
 class AskCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,6 +139,8 @@ class AskCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Not from the answer cache."""
     captured: bool = False
     """Also from what was captured, when the space itself holds no answer."""
+    archive: ArchiveMode | None = None
+    """When the librarians are asked too; None: as the settings say."""
 
 
 class EstimateCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,6 +170,8 @@ class RecallCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     filters: Filters = Filters()
     captured: bool = False
     """Also what was captured for this space, in its local space."""
+    archive: ArchiveMode | None = None
+    """When what is archived is searched too; None: as the settings say."""
 
 
 class RememberCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,6 +193,8 @@ class FindingsCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     filters: Filters = Filters()
     quarantined: bool = False
     """Those that wait for somebody to release them, and no others."""
+    topic: str | None = None
+    """Only those of this topic; case and spaces do not matter."""
 
 
 class FollowCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -283,48 +308,6 @@ class TaskListCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """None: of every run."""
     after: str = ""
     limit: int = 1_000
-
-
-class SendCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    body: dict[str, Any] | str
-    to: str | None = None
-    """The agent; or ``topic``."""
-    topic: str | None = None
-    id: str | None = None
-    sender: str | None = None
-    """None: the daemon itself."""
-    action_type: str | None = None
-    reply_to: str | None = None
-    correlation_id: str | None = None
-    expires_seconds: float | None = None
-    """How long it may wait to be acknowledged; None: a week."""
-    durable: bool = True
-
-
-class ReceiveCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    agent: str
-    limit: int = 10
-    wait_seconds: float = 0.0
-    visibility_seconds: float = 60.0
-    """After this, what is not acknowledged is delivered again."""
-
-
-class AcknowledgeMessagesCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    agent: str
-    ids: tuple[str, ...]
-    durable: bool = True
-
-
-class FollowTopicCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    agent: str
-    topic: str
-    durable: bool = True
-
-
-class UnfollowTopicCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    agent: str
-    topic: str
-    durable: bool = True
 
 
 class SourcesCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

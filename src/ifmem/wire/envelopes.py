@@ -76,6 +76,18 @@ class Hint:
     finding_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Forgot:
+    """Something was forgotten: who keeps a copy of it should not."""
+
+    kind: str
+    """``finding``, ``document`` or ``passage``."""
+    ids: tuple[str, ...]
+    """Of findings or passages, or sources."""
+    revoked: tuple[str, ...] = ()
+    """Findings that lost their quotes of it."""
+
+
 class _Announcement(msgspec.Struct, frozen=True):
     cursor: str | int | None = None
     previous: str | int | None = None
@@ -102,7 +114,15 @@ def head(finding: Finding) -> str:
     )
 
 
-def read_announcement(payload: bytes) -> Announced | Hint:
+def forgot(said: Forgot, *, tracking_id: str, origin: str, at: str) -> bytes:
+    """The envelope that tells of it; it names no finding, so plain readers pass over it."""
+    contents = {"forgotten": {"kind": said.kind, "ids": said.ids, "revoked": said.revoked}}
+    return write_envelope(
+        Envelope(tracking_id=tracking_id, origin=origin, contents=contents, dispatched_at=at)
+    )
+
+
+def read_announcement(payload: bytes) -> Announced | Hint | Forgot:
     """What a message on ``channel:findings`` says.
 
     Raises:
@@ -115,7 +135,8 @@ def read_announcement(payload: bytes) -> Announced | Hint:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"a message on the findings' channel cannot be read: {error}") from error
     if said.cursor is None or said.previous is None:
-        return Hint(_named_finding(json_object(payload)))
+        data = json_object(payload)
+        return _forgot(data) or Hint(_named_finding(data))
     sequence, previous = _sequence(said.cursor), _sequence(said.previous)
     if sequence <= previous:
         raise Invalid(f"cursor {sequence} does not come after {previous}")
@@ -201,6 +222,18 @@ def _named_finding(data: Mapping[str, Any]) -> str | None:
         if isinstance(place, dict) and isinstance(named := place.get("finding_id"), str):
             return _bare_id(named)
     return None
+
+
+def _forgot(data: Mapping[str, Any]) -> Forgot | None:
+    match data.get("contents"):
+        case {"forgotten": {"kind": str(kind), "ids": list(ids)} as told}:
+            revoked = told.get("revoked")
+            return Forgot(kind, _texts(ids), _texts(revoked if isinstance(revoked, list) else ()))
+    return None
+
+
+def _texts(values: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(one for one in values if isinstance(one, str))
 
 
 def _named(name: str, data: Mapping[str, Any]) -> str:

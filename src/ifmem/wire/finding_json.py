@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from ifmem.domain.finding import (
     Trust,
 )
 from ifmem.errors import Invalid
+from ifmem.wire.citation_records import citations_in, is_record, text_citation
 
 _ALIASES = {
     "content": "claim",
@@ -83,9 +84,7 @@ def from_json(data: Mapping[str, Any]) -> Finding:
     except msgspec.ValidationError as error:
         raise Invalid(f"this is no finding: {error}") from error
     fields = {name: getattr(shape, name) for name in _FIELDS}
-    fields["citations"] = tuple(
-        one if isinstance(one, str) else _citation(one) for one in shape.citations
-    )
+    fields["citations"] = tuple(read for one in shape.citations for read in _citations(one))
     unknown = {name: value for name, value in named.items() if name not in _FIELDS}
     return Finding(**fields, unknown=unknown)
 
@@ -121,6 +120,7 @@ class Searched(msgspec.Struct, frozen=True):
     topic: str | None = None
     tags: tuple[str, ...] = ()
     citations: tuple[Any, ...] = ()
+    source_model: str | None = None
 
     @property
     def quotes(self) -> list[str]:
@@ -176,6 +176,13 @@ def _alias(name: str, data: Mapping[str, Any]) -> str:
     meant = _ALIASES.get(name, name)
     names = (meant, *(alias for alias, field in _ALIASES.items() if field == meant))
     return meant if name == next(one for one in names if one in data) else name
+
+
+def _citations(given: dict[str, Any] | str) -> Iterable[Citation | str]:
+    """What a citation says, in whichever form; a record of an earlier tool may hold several."""
+    if isinstance(given, str):
+        return [text_citation(given)]
+    return citations_in(given) if is_record(given) else [_citation(given)]
 
 
 def _citation(data: dict[str, Any]) -> Citation:

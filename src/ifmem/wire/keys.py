@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ifmem.domain.space import DEFAULT_SPACE, require_space
 from ifmem.errors import Invalid
 
-LIBRARIANS = range(1, 6)
+MOST_LIBRARIANS = 64
+"""As many as the settings allow: how far those that are no more are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ LIBRARIAN_STATUS = KeyKind(
 )
 LIBRARIAN_QUOTA = KeyKind("librarian:shard{n}:quota", "string", "calls left today", "always")
 LIBRARIAN_CAPACITY = KeyKind("librarian:shard{n}:capacity", "string", "tokens loaded", "always")
+LIBRARIAN = (LIBRARIAN_STATUS, LIBRARIAN_QUOTA, LIBRARIAN_CAPACITY)
 CHANNEL_FINDINGS = KeyKind("channel:findings", "channel", "a finding was stored", "–")
 CHANNEL_QUERIES = KeyKind("channel:queries", "channel", "a query was asked", "–")
 CHANNEL_RESPONSES = KeyKind("channel:responses", "channel", "an answer to a query", "–")
@@ -101,7 +103,10 @@ WAKE = KeyKind(
     "ifmem:1:wake:{run}", "list", "a token for each waiting claim to wake", "while there is work"
 )
 DEPENDENTS = KeyKind(
-    "ifmem:1:dependents:{id}", "set", "tasks blocked by this one", "while there are some"
+    "ifmem:1:dependents:{id}",
+    "set",
+    "tasks that wait for this one, or for this item of the inbox",
+    "while there are some",
 )
 ENDED = KeyKind(
     "ifmem:1:ended", "zset", "tasks here by their end, ms; open ones at infinity", "with tasks"

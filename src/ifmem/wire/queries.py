@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +18,10 @@ from ifmem.wire.envelopes import json_object
 NOT_IN_ARCHIVE = "NOT IN ARCHIVE"
 """The answer by which earlier tools say that they found nothing."""
 
+Reach = Literal["never", "auto", "always", "only"]
+ONLY: Final = "only"
+
+_LIBRARIAN_HINT = re.compile(r"\s*librarian\b", re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -32,6 +36,11 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     question: str
     shard_hint: int | None = None
     max_tokens: int = 500
+    archive: Reach | None = None
+    """Whether the librarians answer: ``never``, ``auto`` (when no shard does), ``always``, or
+    ``only`` they. None: as the space is set."""
+    librarian: int | None = None
+    """The librarian that is meant."""
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +57,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     context_size: int = 0
     found: bool = True
     """False for an answer that says the archive has none."""
+    librarian: str | None = None
+    """``librarian-2`` when it was one that answered, and ``shard_id`` is its number."""
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +82,13 @@ def read_query(payload: bytes) -> Query:
     _rename(fields, "timestamp", "asked_at", "dispatched_at")
     _rename(fields, "shard_hint", "shard", "target_shard")
     hint = fields.pop("shard_hint", None)
+    _rename(fields, "librarian", "librarian_hint")
+    if isinstance(hint, str) and _LIBRARIAN_HINT.match(hint):
+        fields |= {"archive": ONLY, "librarian": hint}
+        hint = None
+    meant = _shard_number(fields.pop("librarian", None))
+    if meant is not None:
+        fields["librarian"] = meant
     if (number := _shard_number(hint)) is not None:
         fields["shard_hint"] = number
     query = _shaped({"timestamp": "", "from": "", **fields}, Query, "query")

@@ -10,6 +10,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from ifmem.wire.forget_calls import Unreachable
+
 
 class SkippedPath(msgspec.Struct, frozen=True):
     path: str
@@ -76,6 +78,10 @@ class RecalledPassage(msgspec.Struct, frozen=True):
     """The speaker of a chat turn; else who brought the document, as ``trust`` says it."""
     time: str | None = None
     """When it was said, or else when its document was last read."""
+    archived: bool = False
+    """Of a session that has ended."""
+    session: str | None = None
+    """The session that it was stored in; of a live document none is named."""
 
 
 class RecalledFinding(msgspec.Struct, frozen=True):
@@ -90,6 +96,10 @@ class RecalledFinding(msgspec.Struct, frozen=True):
     tokens: int
     citations: list[Any]
     topic: str | None = None
+    archived: bool = False
+    """Of a session that has ended."""
+    session: str | None = None
+    """The session that it was stored in, if any."""
 
 
 class Recall(msgspec.Struct, frozen=True):
@@ -112,6 +122,10 @@ class Forgotten(msgspec.Struct, frozen=True):
     id: str
     kind: str
     """``finding``, ``passage`` or ``document``."""
+    revoked: list[str] = []
+    """Findings that lost a quote of it: the first 100."""
+    unreachable: list[Unreachable] = []
+    """Where it may still be, which nobody here can change."""
 
 
 class FindingLine(msgspec.Struct, frozen=True):
@@ -216,6 +230,17 @@ class LibrarianShape(msgspec.Struct, frozen=True):
     status: str
     quota: int
     capacity: int
+    model: str = "extractive"
+    pool: str | None = None
+    """The `[[quotas]]` that it draws from; None for one that is unmetered."""
+    daily: int = 0
+    """Its calls a day."""
+    resets_at: str | None = None
+    """When its next day of calls begins."""
+    why: str | None = None
+    """Why it is passed over now."""
+    until: str | None = None
+    """When it is asked again."""
 
 
 class TaskCounts(msgspec.Struct, frozen=True):

@@ -38,6 +38,8 @@ FIELDS = (
 )
 """The fields of the hash in the order of ``bus/functions/tasks.lua``; a test compares them."""
 
+INBOX = "inbox:"
+"""Stands before an item of the inbox among what a task waits for; the rest are other tasks."""
 _LARGEST = 2**63 - 1
 """What the store can keep."""
 
@@ -105,6 +107,12 @@ def to_fields(task: Task, unmet: Iterable[str] = ()) -> list[str | bytes]:
         reasons_to(task.reasons),
         body_of(task),
     ]
+
+
+def inbox_item_among(unmet: str) -> str | None:
+    """The first item of the inbox among what a task waits for."""
+    items = (one.removeprefix(INBOX) for one in unmet.split() if one.startswith(INBOX))
+    return next(items, None)
 
 
 def read_event(entry: Entry) -> TaskEvent:

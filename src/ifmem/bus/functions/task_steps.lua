@@ -279,7 +279,7 @@ local function not_held(prefix, task, worker, fence, action)
     audit(prefix, action .. '_task', worker, task.id,
       'wrong ' .. word .. ': ' .. task.state .. ', holder ' .. task.holder .. ', fence ' .. fence)
   end
-  return {'refused', word, task.state, task.holder, task.lease_until}
+  return {'refused', word, task.state, task.holder, task.lease_until, task.unmet}
 end
 
 -- Whether the last step of this task is the one that is asked for again.

@@ -84,6 +84,52 @@ local function drop_tasks(keys, args)
   return {'ok', dropped}
 end
 
+local function has_id(text, id)
+  for other in ids_in(text) do
+    if other == id then return true end
+  end
+  return false
+end
+
+-- ARGV  prefix, actor, then for each: task, item of the inbox, reason
+-- Tasks that are open wait for a person too: an item is among their `unmet` as another task is.
+-- Who holds one holds it no longer, and its attempt is not counted. Safe to repeat.
+local function block_tasks(keys, args)
+  local prefix, actor, blocked = args[1], args[2], 0
+  for n = 3, #args, 3 do
+    local task, item = read_task(prefix, args[n]), args[n + 1]
+    local waits = task and has_id(task.unmet, item)
+    if task and not ENDED_STATES[task.state] and not (waits and task.state == 'blocked') then
+      local unmet, attempts = task.unmet, task.attempts
+      if not waits then unmet = unmet == '' and item or unmet .. ' ' .. item end
+      if task.state == 'leased' then
+        attempts = integer(math.max(tonumber(attempts) - 1, 0))
+      end
+      redis.call('SADD', prefix .. K.DEPENDENTS .. item, task.id)
+      move(prefix, task, 'blocked', 'blocked', actor, args[n + 2], {'unmet', unmet,
+        'attempts', attempts, 'lease_until', '', 'not_before', '', 'asked_by', ''})
+      blocked = blocked + 1
+    end
+  end
+  return {'ok', blocked}
+end
+
+-- ARGV  prefix, item ('' for none), then ids of tasks
+-- An item is decided: what waited for it alone can be claimed. The tasks named are looked at in
+-- any case: one that a rebuild put back as blocked, and that waits for nothing, can be claimed too.
+local function unblock_tasks(keys, args)
+  local prefix, item, freed = args[1], args[2], 0
+  if item ~= '' then unblock(prefix, item) end
+  for n = 3, #args do
+    local task = read_task(prefix, args[n])
+    if task and task.state == 'blocked' and task.unmet == '' then
+      move(prefix, task, 'unblocked', 'pending', '', '', {})
+      freed = freed + 1
+    end
+  end
+  return {'ok', freed}
+end
+
 -- ARGV  prefix, last place, then state and count of each
 -- The counts include ended tasks that are no longer on the bus.
 local function set_task_counts(keys, args)

@@ -36,6 +36,9 @@ def answer(paper: Paper, value: Answer) -> None:
     paper.line()
     for shard in value.shards:
         _shard(paper, shard)
+    for passed in value.passed_over:
+        told = f"librarian {passed.librarian} ({passed.model}) did not answer: {passed.reason}"
+        paper.line(Dim(told))
     paper.line(Dim(" · ".join(part for part in _how(value) if part)))
 
 

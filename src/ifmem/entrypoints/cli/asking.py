@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ifmem.entrypoints.cli import stdin
 from ifmem.entrypoints.cli.paper import Dim, Paper
 from ifmem.entrypoints.cli.progress import shown
-from ifmem.entrypoints.cli.searching import Author, Group, Scope, Since, Source, Until, Words
+from ifmem.entrypoints.cli.searching import Archive, Author, Group, Scope, Since, Source, Until
 from ifmem.entrypoints.cli.session import Session, command
 
 if TYPE_CHECKING:
@@ -23,7 +24,14 @@ def register(app: typer.Typer) -> None:
 
 async def ask(
     session: Session,
-    words: Words,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="QUESTION",
+            callback=lambda given: stdin.words(given or []),
+            help="What to answer; - reads stdin.",
+        ),
+    ] = None,
     over: Annotated[
         list[str] | None, typer.Option("--over", help="Load these paths first, and ask them alone.")
     ] = None,
@@ -46,6 +54,13 @@ async def ask(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Not an answer kept from the same question before.")
     ] = False,
+    archive: Archive = None,
+    kept: Annotated[
+        str | None,
+        typer.Option(
+            "--answer", metavar="QUERY_ID", help="Read the answer to a question that was kept."
+        ),
+    ] = None,
     source: Source = None,
     group: Group = None,
     author: Author = None,
@@ -58,6 +73,15 @@ async def ask(
     from ifmem.entrypoints.cli import answers
     from ifmem.errors import BudgetExceeded, Invalid
 
+    if kept is not None:
+        if words:
+            raise Invalid("--answer asks nothing new: leave out the question")
+        async with session.memory() as memory:
+            told_later = await memory.archive_answer(kept)
+        session.give(told_later, lambda paper: answers.answer(paper, told_later))
+        return
+    if not words:
+        raise Invalid("ask something, or read a kept answer with --answer QUERY_ID")
     # `ask "Q" --over a b`: the shell's further words are paths, not part of the question.
     paths = [*over, *words[1:]] if over else []
     asked = question(words[0] if over else " ".join(words))
@@ -88,6 +112,7 @@ async def ask(
                     model=model,
                     max_cost=max_cost,
                     fresh=fresh,
+                    archive=archive.value if archive else None,
                     on_progress=advance,
                     **where,
                 )

@@ -48,6 +48,7 @@ def register(app: typer.Typer) -> None:
     command(bench, "tokens")(bench_tokens)
     command(bench, "overhead")(bench_overhead)
     command(bench, "agents")(bench_agents)
+    command(bench, "archive")(bench_archive)
 
 
 def bench_load(
@@ -91,6 +92,17 @@ def bench_agents(
 ) -> None:
     """How long agents wait over MCP, how soon one hears of another, and what is lost."""
     _bench(session, "agents", tokens=tokens, n=n, starts=starts, out=out)
+
+
+def bench_archive(
+    session: Session,
+    findings: Annotated[int, typer.Option(min=100, help="Findings to archive.")] = 100_000,
+    n: Annotated[int, typer.Option(min=10, help="Questions, and briefs.")] = 1_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Reservations of each caller.")] = 1_000,
+    out: Out = None,
+) -> None:
+    """What a large archive costs: answers, briefs, checks, quotas, a back-up."""
+    _bench(session, "archive", findings=findings, n=n, rounds=rounds, out=out)
 
 
 def bench_cost(

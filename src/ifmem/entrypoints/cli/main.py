@@ -13,15 +13,23 @@ import typer
 from ifmem.entrypoints.cli import (
     accounting,
     asking,
+    auditing,
     benching,
+    conflicts,
+    exporting,
+    forgetting,
+    inbox,
     installing,
     looking,
     running,
     searching,
     serving,
+    sessions,
     shimming,
     storing,
     tasking,
+    validating,
+    verifying,
     working,
 )
 from ifmem.entrypoints.cli.parsing import parser
@@ -81,6 +89,7 @@ def _app() -> typer.Typer:
     )
     app.callback()(_before)
     storing.register(app)
+    forgetting.register(app)
     asking.register(app)
     searching.register(app)
     tasking.register(app)
@@ -92,6 +101,13 @@ def _app() -> typer.Typer:
     benching.register(app)
     working.register(app)
     serving.register(app)
+    verifying.register(app)
+    auditing.register(app)
+    validating.register(app)
+    exporting.register(app)
+    inbox.register(app)
+    conflicts.register(app)
+    sessions.register(app)
     return app
 
 

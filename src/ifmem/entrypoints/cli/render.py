@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ifmem.entrypoints.cli.answers import numbers
@@ -100,7 +101,7 @@ def recall(paper: Paper, value: Recall) -> None:
 
 
 def _recalled_passage(paper: Paper, passage: RecalledPassage) -> None:
-    about = [f"shard {passage.shard}", passage.header]
+    about = [_where(passage), passage.header]
     about += [passage.speaker or "", passage.said_at or "", passage.id]
     paper.line(
         Accent(paper.place(passage.source, passage.lines)),
@@ -116,7 +117,16 @@ def _recalled_finding(paper: Paper, found: RecalledFinding) -> None:
         Dim(f"  {found.confidence:.2f} · {found.worker_id} · {found.trust}"),
     )
     _cited(paper, found.citations)
-    paper.line(Dim(f"    {found.timestamp} · {found.finding_id}"))
+    where = f" · {_archived(found)}" if found.archived else ""
+    paper.line(Dim(f"    {found.timestamp} · {found.finding_id}{where}"))
+
+
+def _where(passage: RecalledPassage) -> str:
+    return _archived(passage) if passage.archived else f"shard {passage.shard}"
+
+
+def _archived(one: RecalledPassage | RecalledFinding) -> str:
+    return "archive" if one.session is None else f"archive, session {one.session}"
 
 
 def _parts(why: Why) -> str:
@@ -230,9 +240,27 @@ def workers(paper: Paper, items: Sequence[WorkerShape]) -> None:
 def librarians(paper: Paper, items: Sequence[LibrarianShape]) -> None:
     """The librarians as a table."""
     paper.table(
-        ("librarian", "status", "calls left today", "tokens"),
-        [(one.librarian, one.status, one.quota, one.capacity) for one in items],
+        ("librarian", "model", "status", "calls left", "next day", "tokens", "passed over"),
+        [
+            (
+                one.librarian,
+                one.model,
+                one.status,
+                f"{one.quota:,} of {one.daily:,}" if one.pool else "unmetered",
+                _local(one.resets_at),
+                one.capacity,
+                one.why,
+            )
+            for one in items
+        ],
     )
+
+
+def _local(moment: str | None) -> str | None:
+    """A moment in this machine's time zone, which is named."""
+    if moment is None:
+        return None
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def status(paper: Paper, value: Status) -> None:

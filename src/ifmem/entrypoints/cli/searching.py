@@ -24,6 +24,14 @@ class ScopeChoice(StrEnum):
     SPACE = "space"
 
 
+class ArchiveChoice(StrEnum):
+    """When the archive is reached."""
+
+    NEVER = "never"
+    AUTO = "auto"
+    ALWAYS = "always"
+
+
 Words = Annotated[
     list[str],
     typer.Argument(
@@ -42,9 +50,18 @@ Since = Annotated[
 Until = Annotated[
     str | None, typer.Option("--until", help="Nothing after this date or time (UTC).")
 ]
+At = Annotated[
+    str | None,
+    typer.Option("--at", help="What was believed at this date or time: corrections undone."),
+]
 Scope = Annotated[
     ScopeChoice | None,
     typer.Option("--scope", help="This project (default below a .ifmem.toml) or all of the space."),
+]
+
+Archive = Annotated[
+    ArchiveChoice | None,
+    typer.Option("--archive", help="Whether what ended sessions stored is searched too."),
 ]
 
 
@@ -58,6 +75,7 @@ def register(app: typer.Typer) -> None:
 async def recall(
     session: Session,
     words: Words,
+    archive: Archive = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", min=1, help="o200k tokens of all texts together.")
     ] = None,
@@ -69,6 +87,7 @@ async def recall(
     author: Author = None,
     since: Since = None,
     until: Until = None,
+    at: At = None,
     scope: Scope = None,
 ) -> None:
     """The best passages and findings under a token budget; no model is called."""
@@ -82,11 +101,13 @@ async def recall(
                 asked,
                 max_tokens=max_tokens,
                 limit=limit,
+                archive=archive.value if archive else None,
                 source=source or (),
                 group=group,
                 author=author,
                 since=since,
                 until=until,
+                at=at,
                 scope=scope.value if scope else None,
             )
     session.give(found, lambda paper: render.recall(paper, found))
@@ -124,6 +145,7 @@ async def findings(
     group: Group = None,
     author: Author = None,
     until: Until = None,
+    at: At = None,
     scope: Scope = None,
 ) -> None:
     """The durable log of findings, oldest first; with --json one object per line."""
@@ -139,6 +161,8 @@ async def findings(
         else:
             render.finding(paper, line)
 
+    if at is not None and (follow or quarantined):
+        raise Invalid("--at lists what was believed: leave --follow and --quarantined out")
     if follow and quarantined:
         raise Invalid("--quarantined lists what no follower gets: leave --follow out")
     if follow:
@@ -157,17 +181,19 @@ async def findings(
     if consumer is not None:
         raise Invalid("--as keeps the place of a --follow: add that, or give --since a cursor")
     last, written = None, 0
-    here = Filter(topic=topic, tag=tag, worker=worker)
+    here = Filter(tag=tag, worker=worker)
     async with session.memory() as memory:
         async for line in memory.findings(
             since or "0",
             limit=limit if here == Filter() else None,
             task=task,
+            topic=topic,
             quarantined=quarantined,
             source=source or (),
             group=group,
             author=author,
             until=until,
+            at=at,
             scope=scope.value if scope else None,
         ):
             last = line

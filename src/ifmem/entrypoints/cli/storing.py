@@ -1,4 +1,4 @@
-"""Commands that write: load, remember, forget."""
+"""Commands that write: load, remember, release."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from ifmem.entrypoints.cli import stdin
 from ifmem.entrypoints.cli.paper import Dim
 from ifmem.entrypoints.cli.progress import shown
 from ifmem.entrypoints.cli.session import Session, command
-from ifmem.errors import Invalid
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +17,6 @@ def register(app: typer.Typer) -> None:
     command(app, "load")(load)
     command(app, "remember")(remember)
     command(app, "release")(release)
-    command(app, "forget")(forget)
 
 
 async def load(
@@ -116,30 +114,3 @@ async def release(
     session.give(
         said, lambda paper: paper.line(said.finding_id, Dim(f"  cursor {said.cursor}{known}"))
     )
-
-
-async def forget(
-    session: Session,
-    id: Annotated[
-        str | None,
-        typer.Argument(metavar="ID", help="Of a finding or passage, or a document's source."),
-    ] = None,
-    captured: Annotated[
-        bool,
-        typer.Option("--captured", help="All that hooks of agents brought, here and locally."),
-    ] = False,
-    since: Annotated[
-        str | None, typer.Option("--since", help="With --captured: only from this moment on.")
-    ] = None,
-) -> None:
-    """Remove whatever recall or ask can return."""
-    if captured and id is None:
-        async with session.memory() as memory:
-            ended = await memory.forget_captured(since)
-        count = f"{ended.documents:,} captured document{'' if ended.documents == 1 else 's'}"
-        return session.give(ended, lambda paper: paper.line(f"forgotten: {count}"))
-    if id is None or captured or since is not None:
-        raise Invalid("give the ID of what to forget, or --captured, with --since MOMENT if wanted")
-    async with session.memory() as memory:
-        gone = await memory.forget(id)
-    session.give(gone, lambda paper: paper.line(f"forgotten: {gone.kind} {gone.id}"))

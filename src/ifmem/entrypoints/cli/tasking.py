@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ifmem.entrypoints.cli import stdin
+from ifmem.entrypoints.cli.paging import After, Limit, draw_next
 from ifmem.entrypoints.cli.paper import Bold, Dim, Paper
 from ifmem.entrypoints.cli.session import Session, command
 
@@ -103,8 +104,8 @@ async def post(
 async def list_tasks(
     session: Session,
     state: Annotated[str | None, typer.Option("--state", help="Only those in this state.")] = None,
-    after: Annotated[str, typer.Option("--after", help="Go on after this `next`.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 1_000,
+    after: After = "",
+    limit: Limit = 1_000,
 ) -> None:
     """The run's tasks in the order they were posted."""
     async with session.memory() as memory:
@@ -118,8 +119,7 @@ async def list_tasks(
                 for one in page.items
             ],
         )
-        if page.next is not None:
-            paper.line(Dim(f"more: --after {page.next}"))
+        draw_next(paper, page.next)
 
     session.give(page, draw)
 

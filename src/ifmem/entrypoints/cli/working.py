@@ -32,6 +32,7 @@ _SENTENCES = {
     "not holding": "shard {shard} is no longer held: {reason}",
     "stopping": "stopping: running tasks may end",
     "left": "left",
+    "serving": "serving librarians: {librarians}",
 }
 _OF_TASKS = {
     "started": "task {task_id} started",
@@ -40,6 +41,10 @@ _OF_TASKS = {
     "lost": "task {task_id} was lost: {reason}",
     "unknown": "task {task_id}: {reason}",
     "released": "task {task_id} was given back",
+    "asked": "librarian {librarian}: asking {model}",
+    "answered": "librarian {librarian} has answered",
+    "not answered": "librarian {librarian} could not answer",
+    "late": "librarian {librarian}: the answer came too late",
 }
 
 
@@ -56,6 +61,14 @@ async def worker(
             "--shards",
             metavar="N,N…|any",
             help="Shards to hold; `any`: those that no other worker holds.",
+        ),
+    ] = None,
+    librarians: Annotated[
+        str | None,
+        typer.Option(
+            "--librarians",
+            metavar="N,N…|any",
+            help="Librarians whose models are called here, with the keys of this host.",
         ),
     ] = None,
     handler: Annotated[
@@ -91,10 +104,13 @@ async def worker(
     ] = False,
 ) -> None:
     """Join a space by --redis URL from any host: take its tasks, hold its shards."""
+    from ifmem.client.librarian_worker import serve_librarians
     from ifmem.client.worker import Worker
     from ifmem.runtime.beside import Beside
 
-    wanted = _shards(shards) if shards is not None else None if handler is not None else "any"
+    has_work = handler is not None or librarians is not None
+    wanted = _shards(shards) if shards is not None else None if has_work else "any"
+    served = _numbers(librarians) if librarians is not None else None
     function = _handler(handler, session.directory) if handler is not None else None
     settings = await _settings(session)
     ending = _Ending()
@@ -120,6 +136,15 @@ async def worker(
                         grace=timedelta(seconds=grace),
                     )
                     working = beside.start(work)
+                if served is not None:
+                    beside.start(
+                        serve_librarians(
+                            settings,
+                            served,
+                            name=joined.name,
+                            on_event=lambda event: _tell(session, event),
+                        )
+                    )
                 await ending.told.wait()
                 _tell(session, {"event": "stopping"})
                 joined.stop()
@@ -185,6 +210,18 @@ def _shards(text: str) -> list[int] | Literal["any"]:
             f"{text[:60]!r} names no shards: write numbers as in --shards 2,3, or `any`"
         ) from error
     return numbers
+
+
+def _numbers(text: str) -> list[int]:
+    """The librarians that are named; none for `any`."""
+    if text.strip() == "any":
+        return []
+    try:
+        return [int(one) for one in text.split(",")]
+    except ValueError as error:
+        raise Invalid(
+            f"{text[:60]!r} names no librarians: write numbers as in --librarians 1,3, or `any`"
+        ) from error
 
 
 def _handler(name: str, directory: Path) -> Handler:

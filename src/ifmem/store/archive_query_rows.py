@@ -1,0 +1,87 @@
+"""Questions to the archive as rows of the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ifmem import clock
+from ifmem.engine.archive_queries import QueryState, Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveQuery:
+    """A question as the queue has it."""
+
+    number: int
+    query_id: str
+    asked_at: str
+    sender: str
+    question: str
+    params: str
+    hint: int | None
+    librarian: int | None
+    """Who answered."""
+    answered_at: str | None
+    """When it ended, however that was."""
+    response: bytes | None
+    standing: Standing
+
+
+COLUMNS = (
+    "number, query_id, asked_at, sender, question, params, hint, librarian, answered_at, "
+    "response, state, expires_at, attempts, fence, holder, lease_until, not_before, reason"
+)
+"""What ``query_of`` reads."""
+
+
+def query_of(row: tuple[object, ...]) -> ArchiveQuery:
+    """The question that a row of ``COLUMNS`` is."""
+    number, query_id, asked_at, sender, question, params, hint, librarian, ended, response = row[
+        :10
+    ]
+    state, expires_at, attempts, fence, holder, lease_until, not_before, reason = row[10:]
+    return ArchiveQuery(
+        number=int(number),  # type: ignore[call-overload]
+        query_id=str(query_id),
+        asked_at=str(asked_at),
+        sender=str(sender),
+        question=str(question),
+        params=str(params),
+        hint=hint,  # type: ignore[arg-type]
+        librarian=librarian,  # type: ignore[arg-type]
+        answered_at=ended,  # type: ignore[arg-type]
+        response=None if response is None else str(response).encode(),
+        standing=Standing(
+            state=QueryState(str(state)),
+            expires_at=datetime.fromisoformat(str(expires_at)),
+            attempts=attempts,  # type: ignore[arg-type]
+            fence=fence,  # type: ignore[arg-type]
+            holder=holder,  # type: ignore[arg-type]
+            lease_until=_moment(lease_until),
+            not_before=_moment(not_before),
+            reason=reason,  # type: ignore[arg-type]
+        ),
+    )
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return None if moment is None else clock.stamp(moment)
+
+
+def _moment(text: object) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(str(text))
+
+
+def values_of(standing: Standing) -> tuple[object, ...]:
+    """Where a question stands, as columns: state to reason."""
+    return (
+        standing.state,
+        standing.attempts,
+        standing.holder,
+        standing.fence,
+        _stamp(standing.lease_until),
+        _stamp(standing.not_before),
+        _stamp(standing.expires_at),
+        standing.reason,
+    )
