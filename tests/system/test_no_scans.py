@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,13 +30,14 @@ def memory(ifmem: Any) -> Iterator[BlockingMemory]:
         yield opened
 
 
-def median_ms(work: Callable[[int], object]) -> float:
+def least_ms(work: Callable[[int], object]) -> float:
+    """The quickest of many: a busy machine slows some of them, a walk slows all."""
     samples = []
     for number in range(MANY):
         started = stopwatch_ns()
         work(number)
         samples.append((stopwatch_ns() - started) / 1e6)
-    return statistics.median(samples)
+    return min(samples)
 
 
 def test_with_a_hundred_thousand_findings_nothing_hot_scans(
@@ -52,16 +52,16 @@ def test_with_a_hundred_thousand_findings_nothing_hot_scans(
             memory.post(f"Weigh crate {number}")
         bus.config_resetstat()
         took = {
-            "status": median_ms(lambda _: memory.status()),
-            "claim": median_ms(lambda _: memory.claim("ada")),
-            "findings since": median_ms(
+            "status": least_ms(lambda _: memory.status()),
+            "claim": least_ms(lambda _: memory.claim("ada")),
+            "findings since": least_ms(
                 lambda n: list(memory.findings(str(n * 4_999), limit=PER_TASK))
             ),
-            "findings of a task": median_ms(
+            "findings of a task": least_ms(
                 lambda n: list(memory.findings("0", task=task_of(n * 7, FINDINGS)))
             ),
-            "recall": median_ms(lambda n: memory.recall(f"How heavy is crate c{n * 4_999}?")),
-            "remember": median_ms(lambda n: memory.remember(f"Row {n} was swept.")),
+            "recall": least_ms(lambda n: memory.recall(f"How heavy is crate c{n * 4_999}?")),
+            "remember": least_ms(lambda n: memory.remember(f"Row {n} was swept.")),
         }
         used = {name.removeprefix("cmdstat_"): of for name, of in bus.info("commandstats").items()}
     assert memory.claim("ada") is not None, "each claim found a task"

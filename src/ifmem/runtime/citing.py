@@ -14,7 +14,7 @@ from ifmem.domain import if_uri
 from ifmem.domain.finding import Citation, CitationStatus
 from ifmem.domain.if_uri import IfUri
 from ifmem.engine.evidence import locate
-from ifmem.errors import Invalid, NotPermitted
+from ifmem.errors import Invalid, NotFound, NotPermitted
 from ifmem.ingest import reasons
 from ifmem.ingest.fence import Fence
 from ifmem.runtime.fencing import not_permitted, require_named, require_source
@@ -60,6 +60,7 @@ async def cite(
     Raises:
         Invalid: the source is neither stored nor readable, has no such lines, or does not hold
             the quote.
+        NotFound: it is neither stored nor on disk.
         NotPermitted: it lies outside the fence, or is not there.
     """
     source = require_source(fence, citation.source, elsewhere=elsewhere)
@@ -202,6 +203,8 @@ def _on_disk(space: Space, source: str, fence: Fence | None) -> Snapshot:
     found = read_present(space.settings.ingest, named, fence=fence)
     if isinstance(found, Snapshot):
         return found
-    if found == reasons.NOT_PERMITTED:
+    if found == reasons.NOT_PERMITTED or (fence is not None and found == reasons.VANISHED):
         raise not_permitted(source)
+    if found == reasons.VANISHED:
+        raise NotFound(f"{source} does not exist", path=source)
     raise Invalid(f"{source} cannot be cited: it {found}", source=source)
