@@ -30,7 +30,7 @@ demo: setup
 PYTEST := $(BIN)/python -m pytest -q --dist loadfile
 
 test: setup $(SUITES)
-	$(PYTEST) -n 4 --no-loadscope-reorder --ignore tests/benchmarks
+	$(PYTEST) -n 5 --no-loadscope-reorder --ignore tests/benchmarks
 	$(PYTEST) -n 2 tests/benchmarks
 
 # What a change must also pass: lint, format, import layers, strict types.

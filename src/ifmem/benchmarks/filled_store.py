@@ -43,7 +43,8 @@ def fill(
         home: the home.
         count: how many.
         note: hears how far it is.
-        run: the session they are of; None: of none.
+        run: the session they are of; with one, each is stored with all that follows from it. None:
+            of none, in bulk.
     """
     directory = home / "spaces" / "default"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,8 +100,9 @@ def _batch(
                 body=body,
                 run=run,
             )
-            stored = findings.by_sequence(connection, [sequence])[sequence]
-            on_stored(connection, finding, stored, TrustSettings())
+            if run is not None:
+                stored = findings.by_sequence(connection, [sequence])[sequence]
+                on_stored(connection, finding, stored, TrustSettings())
         return size
 
     return work

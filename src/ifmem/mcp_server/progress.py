@@ -16,21 +16,22 @@ Send = Callable[[float, float | None, str | None], Awaitable[None]]
 async def reporting(send: Send) -> AsyncIterator[Report]:
     """A function that notes progress and returns at once; what is noted is sent meanwhile.
 
-    A client that reads slowly is told less often: only the latest is kept. Nothing is sent after
-    the block has ended, and no sender is started before there is something to send.
+    A client that reads slowly is told less often: only the latest is kept. That one is sent before
+    the block ends, unless it fails; nothing is sent after, and no sender is started before there
+    is something to send.
     """
     noted: list[tuple[float, float, str]] = []
     news = asyncio.Event()
 
     failure: IfMemError | None = None
+    is_done = False
 
     async def pass_on() -> None:
-        while True:
+        while noted or not is_done:
             await news.wait()
             news.clear()
-            (latest,) = noted
-            noted.clear()
-            await send(*latest)
+            if noted:
+                await send(*noted.pop())
 
     async with asyncio.TaskGroup() as tasks:
         sender: list[asyncio.Task[None]] = []
@@ -43,11 +44,14 @@ async def reporting(send: Send) -> AsyncIterator[Report]:
 
         try:
             yield report
+            is_done = True
+            news.set()
         except IfMemError as error:
             # A group would wrap it, and whoever asked would not know it again.
             failure = error
         finally:
-            for task in sender:
-                task.cancel()
+            if not is_done:
+                for task in sender:
+                    task.cancel()
     if failure is not None:
         raise failure
