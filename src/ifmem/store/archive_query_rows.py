@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from ifmem import clock
 from ifmem.engine.archive_queries import QueryState, Standing
@@ -35,32 +36,32 @@ COLUMNS = (
 """What ``query_of`` reads."""
 
 
-def query_of(row: tuple[object, ...]) -> ArchiveQuery:
+def query_of(row: tuple[Any, ...]) -> ArchiveQuery:
     """The question that a row of ``COLUMNS`` is."""
     number, query_id, asked_at, sender, question, params, hint, librarian, ended, response = row[
         :10
     ]
     state, expires_at, attempts, fence, holder, lease_until, not_before, reason = row[10:]
     return ArchiveQuery(
-        number=int(number),  # type: ignore[call-overload]
-        query_id=str(query_id),
-        asked_at=str(asked_at),
-        sender=str(sender),
-        question=str(question),
-        params=str(params),
-        hint=hint,  # type: ignore[arg-type]
-        librarian=librarian,  # type: ignore[arg-type]
-        answered_at=ended,  # type: ignore[arg-type]
-        response=None if response is None else str(response).encode(),
+        number=number,
+        query_id=query_id,
+        asked_at=asked_at,
+        sender=sender,
+        question=question,
+        params=params,
+        hint=hint,
+        librarian=librarian,
+        answered_at=ended,
+        response=None if response is None else response.encode(),
         standing=Standing(
-            state=QueryState(str(state)),
-            expires_at=datetime.fromisoformat(str(expires_at)),
-            attempts=attempts,  # type: ignore[arg-type]
-            fence=fence,  # type: ignore[arg-type]
-            holder=holder,  # type: ignore[arg-type]
+            state=QueryState(state),
+            expires_at=datetime.fromisoformat(expires_at),
+            attempts=attempts,
+            fence=fence,
+            holder=holder,
             lease_until=_moment(lease_until),
             not_before=_moment(not_before),
-            reason=reason,  # type: ignore[arg-type]
+            reason=reason,
         ),
     )
 
@@ -69,8 +70,8 @@ def _stamp(moment: datetime | None) -> str | None:
     return None if moment is None else clock.stamp(moment)
 
 
-def _moment(text: object) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(str(text))
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def values_of(standing: Standing) -> tuple[object, ...]:
